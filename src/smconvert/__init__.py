@@ -1,0 +1,1 @@
+"""Moves TensorFlow models to SavedModel, frozen graph or ONNX, and proves the result."""
