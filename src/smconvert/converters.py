@@ -317,6 +317,8 @@ def exporter_for(path: Path, format: str | None = None) -> Exporter:
 def _chosen(plugins: Mapping[str, P], format: str, flag: str) -> P:
     if format not in plugins:
         raise UsageError(
-            f"{format!r} is not an installed format", where=flag, hint=f"one of {', '.join(plugins)}"
+            f"{format!r} is not an installed format",
+            where=flag,
+            hint=f"one of {', '.join(plugins)}",
         )
     return plugins[format]

@@ -137,7 +137,9 @@ class TensorInfo:
     default: Array | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
-        dims = "unknown rank" if self.shape is None else ", ".join(str(d or "?") for d in self.shape)
+        dims = (
+            "unknown rank" if self.shape is None else ", ".join(str(d or "?") for d in self.shape)
+        )
         return f"{self.name}: {self.dtype.label}[{dims}]"
 
 

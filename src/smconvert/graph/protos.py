@@ -48,11 +48,11 @@ try:
         meta_graph_pb2,
         saved_model_pb2,
         saved_object_graph_pb2,
-        saved_tensor_slice_pb2,
         saver_pb2,
         tensor_bundle_pb2,
         trackable_object_graph_pb2,
     )
+    from tensorflow.core.util import saved_tensor_slice_pb2
 finally:
     if _bare is not None:
         del sys.modules["tensorflow"]
