@@ -1,0 +1,36 @@
+"""What every graph format comes down to before TensorFlow sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from smconvert.model import SignatureInfo
+
+if TYPE_CHECKING:
+    from smconvert.graph.protos import meta_graph_pb2
+
+
+@dataclass(frozen=True)
+class GraphSource:
+    """One MetaGraph with everything that belongs to it, read but not built.
+
+    Attributes:
+        format: The source format's name.
+        path: The artifact.
+        meta_graph: The graph, its collections and its saver; a bare GraphDef is wrapped in one.
+        signatures: What will be converted; each ``TensorInfo.tensor`` names a tensor of the graph.
+        checkpoint: Prefix of the checkpoint with the variables' values.
+        assets: Name of the tensor that holds a file name (``Const_1:0``) to the file on disk.
+        init_op: Node that a session runs after restoring (tables, local variables).
+    """
+
+    format: str
+    path: Path
+    meta_graph: meta_graph_pb2.MetaGraphDef = field(repr=False)
+    signatures: tuple[SignatureInfo, ...]
+    checkpoint: Path | None = None
+    assets: Mapping[str, Path] = field(default_factory=dict)
+    init_op: str | None = None
