@@ -1,4 +1,4 @@
-"""Reads the recorded cases under ``tests/data``: an artifact, and what its own framework computed."""
+"""Reads the cases under ``tests/data``: an artifact, and what its own framework computed."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def cases(*families: str) -> Iterator[Case]:
 
 
 def close(actual: Array, expected: Array, tolerance: float = 1e-5) -> bool:
-    """Whether two arrays are equal: exactly, or for floating point to ``tolerance`` of the scale."""
+    """Whether two arrays are equal: exactly, or within ``tolerance`` of the largest value."""
     if actual.shape != expected.shape or DType.from_numpy(actual.dtype) is not DType.from_numpy(
         expected.dtype
     ):

@@ -1,0 +1,44 @@
+"""The command line: a thin layer on the Python API, one file a command."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from smconvert.cli.convert import convert
+from smconvert.cli.inspect import inspect
+from smconvert.cli.run import run as run_command
+
+app = typer.Typer(
+    name="smconvert",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(convert)
+app.command()(inspect)
+app.command(name="run")(run_command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(version("smconvert"))
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show it.")
+    ] = False,
+) -> None:
+    """Moves any TensorFlow model to SavedModel, frozen graph or ONNX, and proves the result."""
+
+
+def run() -> None:
+    """The console script."""
+    app()

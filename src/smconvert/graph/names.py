@@ -1,0 +1,68 @@
+"""Tensor names, and how names of one format are made to fit another."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+_SCOPE = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")
+_FOREIGN = re.compile(r"[^A-Za-z0-9_.\\/-]")
+
+
+def node_of(tensor: str) -> str:
+    """The node of an input or tensor name: ``x`` of ``x``, ``x:1`` and ``^x``."""
+    return tensor.lstrip("^").split(":", 1)[0]
+
+
+def port_of(tensor: str) -> int:
+    """The output index: 1 of ``x:1``, 0 of ``x``."""
+    _, _, port = tensor.partition(":")
+    return int(port) if port else 0
+
+
+def is_control(tensor: str) -> bool:
+    """Whether an input is a control edge."""
+    return tensor.startswith("^")
+
+
+def full(tensor: str) -> str:
+    """The name with its port: ``x:0`` of ``x``."""
+    return f"{node_of(tensor)}:{port_of(tensor)}"
+
+
+def short(tensor: str) -> str:
+    """The name as GraphDefs write it, without port 0: ``x`` of ``x:0``."""
+    port = port_of(tensor)
+    return f"{node_of(tensor)}:{port}" if port else node_of(tensor)
+
+
+def nearest(name: str, choices: Iterable[str], count: int = 3) -> list[str]:
+    """The names most like ``name``: by spelling, or because one ends with the other."""
+    known = list(choices)
+    close = difflib.get_close_matches(name, known, count, 0.6)
+    tail = [k for k in known if k.rpartition("/")[2] == name.rpartition("/")[2]]
+    return list(dict.fromkeys([*close, *tail]))[:count]
+
+
+def legal(name: str) -> bool:
+    """Whether ``name`` can be the name of a node (tensorflow/core/graph/node_builder)."""
+    return _SCOPE.fullmatch(name) is not None
+
+
+def legal_names(names: Sequence[str], taken: Iterable[str] = ()) -> Mapping[str, str]:
+    """For each name, itself if it can name a node, otherwise the nearest free one that can."""
+    used = set(taken) | {name for name in names if legal(name)}
+    found = {}
+    for name in names:
+        if legal(name) and name not in taken:
+            found[name] = name
+            continue
+        base = _FOREIGN.sub("_", name)
+        base = base if legal(base) else f"x{base}"
+        candidate, number = base, 1
+        while candidate in used:
+            candidate, number = f"{base}_{number}", number + 1
+        used.add(candidate)
+        found[name] = candidate
+    return found
