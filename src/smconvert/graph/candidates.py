@@ -187,5 +187,3 @@ def _downstream_of_inputs(graph: graph_pb2.GraphDef, training: set[str]) -> set[
 
 def _data_inputs(node: graph_pb2.NodeDef) -> Iterator[str]:
     return (node_of(i) for i in node.input if not is_control(i))
-
-

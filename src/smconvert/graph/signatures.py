@@ -177,9 +177,7 @@ def _as_info(graph: graph_pb2.GraphDef, name: str, tensor: str) -> TensorInfo:
     )
 
 
-def _chosen(
-    found: tuple[SignatureInfo, ...], wanted: tuple[str, ...]
-) -> tuple[SignatureInfo, ...]:
+def _chosen(found: tuple[SignatureInfo, ...], wanted: tuple[str, ...]) -> tuple[SignatureInfo, ...]:
     names = [signature.name for signature in found]
     for name in wanted:
         if name not in names:

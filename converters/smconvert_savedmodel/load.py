@@ -1,0 +1,74 @@
+"""Builds the canonical model of a SavedModel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from smconvert.converters import SourceOptions
+from smconvert.errors import ConversionError, SourceError
+from smconvert.graph.lift import lift
+from smconvert.graph.ops import ensure_importable, load_libraries
+from smconvert.graph.source import GraphSource
+from smconvert.model import CanonicalModel, Provenance, Signature, SignatureInfo
+from smconvert_savedmodel.source import is_object_based, read
+
+
+def load(path: Path, options: SourceOptions) -> CanonicalModel:
+    """The model; TF2's own loader is used where TF2 saved it and nothing is to be cut.
+
+    Raises:
+        SourceError: a file is missing or damaged.
+        UsageError: a name does not fit.
+        ConversionError: it needs what cannot be had.
+    """
+    source = read(path, options)
+    own = not (options.inputs or options.outputs or options.cut_examples or options.fixed_inputs)
+    if is_object_based(source.meta_graph) and source.meta_graph.signature_def and own:
+        return _objects(source, options)
+    return lift(source, options)
+
+
+def _objects(source: GraphSource, options: SourceOptions) -> CanonicalModel:
+    import tensorflow as tf
+
+    load_libraries(options.op_libraries)
+    ensure_importable_functions(source)
+    tags = sorted(source.meta_graph.meta_info_def.tags)
+    try:
+        loaded = tf.saved_model.load(str(source.path), tags=tags)
+    except (OSError, ValueError, KeyError, AttributeError, tf.errors.OpError) as error:
+        raise SourceError(
+            f"TensorFlow cannot load the SavedModel: {str(error).splitlines()[0][:300]}",
+            where=str(source.path),
+            hint="its variables and assets must be there, whole",
+        ) from error
+    return CanonicalModel(
+        {info.name: _signature(info, loaded) for info in source.signatures},
+        loaded,
+        Provenance(
+            source=str(source.path),
+            format=source.format,
+            tags=tuple(tags),
+            producer=source.meta_graph.meta_info_def.tensorflow_version or None,
+        ),
+    )
+
+
+def ensure_importable_functions(source: GraphSource) -> None:
+    """Refuses what no target can hold, in the functions that the signatures reach."""
+    from smconvert.graph.cut import subgraph
+
+    fetches = [o.tensor for s in source.signatures for o in s.outputs if o.tensor]
+    ensure_importable(subgraph(source.meta_graph.graph_def, fetches))
+
+
+def _signature(info: SignatureInfo, loaded: Any) -> Signature:
+    function = loaded.signatures[info.name]
+    keywords = set(function.structured_input_signature[1])
+    if keywords != {i.name for i in info.inputs}:
+        raise ConversionError(
+            "TensorFlow gives the signature's inputs other names than the file does",
+            where=f"signature {info.name}: {sorted(keywords)}",
+        )
+    return Signature(info.name, info.inputs, info.outputs, info.method, function=function)

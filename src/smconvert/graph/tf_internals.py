@@ -1,0 +1,72 @@
+"""The private parts of TensorFlow that the core needs. Tested with TensorFlow 2.21.
+
+``tests/graph/test_tf_internals.py`` tells when they change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from smconvert.graph.protos import graph_pb2, op_def_pb2
+
+
+def registered_op(op: str) -> op_def_pb2.OpDef | None:
+    """TensorFlow's definition of ``op``, or None (op_def_registry)."""
+    from tensorflow.python.framework import op_def_registry
+
+    return op_def_registry.get(op)
+
+
+def name_arguments(function: Any, names: Sequence[str]) -> Any:
+    """Makes a pruned function take its inputs by keyword only, under ``names`` in feed order."""
+    function._arg_keywords = list(names)
+    function._num_positional_args = 0
+    return function
+
+
+def capture(graph: Any, tensor: Any) -> Any:
+    """The placeholder inside ``graph`` that stands for an outer tensor."""
+    return graph.capture(tensor)
+
+
+def watch_variable(graph: Any, variable: Any) -> None:
+    """Tells a FuncGraph that it uses ``variable``; without it, freezing skips the variable."""
+    graph.watch_variable(variable)
+
+
+def optimize(
+    graph: graph_pb2.GraphDef,
+    fetches: Sequence[str],
+    optimizers: Sequence[str],
+    *,
+    inline: bool = False,
+) -> graph_pb2.GraphDef:
+    """Runs grappler passes over a graph, keeping the nodes of ``fetches``."""
+    from tensorflow.core.protobuf import config_pb2, meta_graph_pb2, rewriter_config_pb2
+    from tensorflow.python.grappler import tf_optimizer
+
+    meta_graph = meta_graph_pb2.MetaGraphDef()
+    meta_graph.graph_def.CopyFrom(graph)
+    meta_graph.collection_def["train_op"].node_list.value.extend(fetches)
+    config = config_pb2.ConfigProto()
+    config.graph_options.infer_shapes = True
+    rewrite = config.graph_options.rewrite_options
+    rewrite.min_graph_nodes = -1
+    rewrite.optimizers.extend(optimizers)
+    rewrite.experimental_disable_folding_quantization_emulation = True
+    if inline:
+        rewrite.function_optimization = rewriter_config_pb2.RewriterConfig.AGGRESSIVE
+    return tf_optimizer.OptimizeGraph(config, meta_graph)
+
+
+def variables_to_constants(function: Any) -> Any:
+    """A function with its variables as constants, also inside functional loops."""
+    from tensorflow.python.framework.convert_to_constants import (
+        convert_variables_to_constants_v2,
+    )
+
+    return convert_variables_to_constants_v2(
+        function, lower_control_flow=False, aggressive_inlining=True
+    )
