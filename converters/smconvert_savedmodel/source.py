@@ -28,7 +28,7 @@ def read(path: Path, options: SourceOptions) -> GraphSource:
     saved = saved_model(path)
     meta_graph = chosen(saved, options.tags, path)
     index = path / "variables" / "variables.index"
-    checkpoint = index.with_suffix("") if index.is_file() else options.checkpoint
+    checkpoint = str(index.with_suffix("")) if index.is_file() else options.checkpoint
     return GraphSource(
         format="savedmodel",
         path=path,

@@ -30,7 +30,8 @@ class SourceOptions:
         inputs: Input name to tensor name, where the source has no signatures or others are wanted.
         outputs: Output name to tensor name, likewise.
         fixed_inputs: Placeholder to the value it is fixed at (``is_training`` to ``False``).
-        checkpoint: Prefix of the checkpoint with the variables, where the graph lies apart from it.
+        checkpoint: Prefix of the checkpoint with the variables, where the graph lies apart from it;
+            text, as it may end in ``/``.
         variable_map: Variable name to checkpoint key; one ``*`` on each side makes a pattern.
         cut_examples: Start after the ``tf.Example`` parser: each feature becomes an input.
         op_libraries: Shared libraries with custom ops.
@@ -43,7 +44,7 @@ class SourceOptions:
     inputs: Mapping[str, str] = field(default_factory=dict)
     outputs: Mapping[str, str] = field(default_factory=dict)
     fixed_inputs: Mapping[str, Any] = field(default_factory=dict)
-    checkpoint: Path | None = None
+    checkpoint: str | None = None
     variable_map: Mapping[str, str] = field(default_factory=dict)
     cut_examples: bool = False
     op_libraries: tuple[Path, ...] = ()

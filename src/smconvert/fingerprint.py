@@ -24,7 +24,7 @@ class Fingerprint:
     stats: tuple[tuple[str, int, int, int], ...]
 
 
-def source_files(path: Path, checkpoint: Path | None = None) -> tuple[Path, ...]:
+def source_files(path: Path, checkpoint: str | None = None) -> tuple[Path, ...]:
     """All files of an artifact: below a folder, or a file with its companions by prefix.
 
     ``path`` may also be a checkpoint prefix, which is no file itself.
@@ -32,7 +32,7 @@ def source_files(path: Path, checkpoint: Path | None = None) -> tuple[Path, ...]
     return tuple(sorted({*_files_of(path), *(_with_prefix(checkpoint) if checkpoint else ())}))
 
 
-def take(path: Path, checkpoint: Path | None = None) -> Fingerprint:
+def take(path: Path, checkpoint: str | None = None) -> Fingerprint:
     """Reads and hashes the files of a source.
 
     Raises:
@@ -56,7 +56,7 @@ def take(path: Path, checkpoint: Path | None = None) -> Fingerprint:
         ) from error
 
 
-def ensure_unchanged(before: Fingerprint, path: Path, checkpoint: Path | None = None) -> None:
+def ensure_unchanged(before: Fingerprint, path: Path, checkpoint: str | None = None) -> None:
     """Raises SourceError when the source's files are no longer those of ``before``."""
     try:
         now = _stats(source_files(path, checkpoint))
@@ -74,24 +74,22 @@ def _files_of(path: Path) -> Iterator[Path]:
     if path.is_dir():
         for folder, _, names in os.walk(path):
             yield from (file for name in names if (file := Path(folder, name)).is_file())
-    elif path.is_file():
-        yield path
-        yield from _with_prefix(path)
-        if path.suffix in {".meta", ".index"}:
-            yield from _with_prefix(path.with_suffix(""))
-    else:
-        yield from _with_prefix(path)
+        return
+    yield from _with_prefix(str(path))
+    if path.suffix in {".meta", ".index"}:
+        yield from _with_prefix(str(path.with_suffix("")))
 
 
-def _with_prefix(prefix: Path) -> Iterator[Path]:
-    """A prefix's own file, if there is one, and the files that continue it with a dot."""
-    if prefix.is_file():
-        yield prefix
-    if prefix.is_dir():
-        yield from (file for file in prefix.iterdir() if file.is_file())
-    elif prefix.parent.is_dir():
-        start = prefix.name + "."
-        yield from (f for f in prefix.parent.iterdir() if f.name.startswith(start) and f.is_file())
+def _with_prefix(prefix: str) -> Iterator[Path]:
+    """A prefix's own file, if there is one, and the files that continue it with a dot or dash."""
+    folder, name = os.path.split(prefix)
+    parent = Path(folder or ".")
+    if not parent.is_dir():
+        return
+    for file in parent.iterdir():
+        rest = file.name.removeprefix(name)
+        if file.name.startswith(name) and rest[:1] in {"", ".", "-"} and file.is_file():
+            yield file
 
 
 def _stats(files: tuple[Path, ...]) -> tuple[tuple[str, int, int, int], ...]:

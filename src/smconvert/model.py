@@ -172,18 +172,30 @@ def _named(infos: tuple[TensorInfo, ...], name: str) -> Any:
 class Signature(SignatureInfo):
     """A signature and the one concrete function that computes it.
 
-    ``function`` takes its inputs by keyword (each ``TensorInfo.name``) and returns a dict keyed by
-    output name. Its graph captures the model's variables and tables.
+    Attributes:
+        function: Takes its inputs by keyword and returns a dict keyed by output name. Its graph
+            captures the model's variables and tables.
+        keywords: Input name to keyword, for names that TensorFlow does not take as a keyword.
     """
 
     function: Any = field(kw_only=True, compare=False, repr=False)
+    keywords: Mapping[str, str] = field(default_factory=dict, kw_only=True, compare=False)
+
+    def keyword(self, name: str) -> str:
+        """What ``function`` calls the input ``name``."""
+        return self.keywords.get(name, name)
 
     def __call__(self, **feeds: Any) -> dict[str, tf.Tensor]:
         """Computes the outputs from arrays or tensors; inputs with a default may be left out."""
         for info in self.inputs:
             if info.name not in feeds and info.default is not None:
                 feeds[info.name] = info.default
-        return self.function(**feeds)  # type: ignore[no-any-return]
+        import tensorflow as tf
+
+        types = {info.name: info.dtype.label for info in self.inputs}
+        return self.function(
+            **{self.keyword(n): tf.convert_to_tensor(v, types.get(n)) for n, v in feeds.items()}
+        )
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ Fixed = Annotated[
     ),
 ]
 Checkpoint = Annotated[
-    Path | None,
+    str | None,
     typer.Option(help="Prefix of the checkpoint with the variables.", rich_help_panel=SOURCE),
 ]
 MapVariable = Annotated[
@@ -120,7 +120,7 @@ def source_options(
     inputs: str | None,
     outputs: str | None,
     fixed: Sequence[str] | None,
-    checkpoint: Path | None,
+    checkpoint: str | None,
     map_variable: Sequence[str] | None,
     cut_examples: bool,
     op_library: Sequence[Path] | None,

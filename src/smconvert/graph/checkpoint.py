@@ -50,8 +50,8 @@ class CheckpointIndex:
     shards: tuple[Path, ...]
 
 
-def read_index(prefix: Path) -> CheckpointIndex:
-    """Reads the index of a checkpoint.
+def read_index(prefix: str) -> CheckpointIndex:
+    """Reads the index of a checkpoint; the prefix is text, since it may end in ``/``.
 
     Raises:
         SourceError: a file is missing, truncated or damaged.
@@ -62,16 +62,20 @@ def read_index(prefix: Path) -> CheckpointIndex:
     shards = v1_files(prefix)
     if shards:
         return CheckpointIndex("V1", dict(_v1(shards)), shards)
-    raise SourceError(
-        f"there is no checkpoint {prefix.name!r}", where=str(prefix), hint=f"{index} is expected"
-    )
+    raise SourceError(f"there is no checkpoint {prefix}", hint=f"{index} is expected")
 
 
-def v1_files(prefix: Path) -> tuple[Path, ...]:
+def exists(prefix: str) -> bool:
+    """Whether a V2 or V1 checkpoint with this prefix is there."""
+    return Path(f"{prefix}.index").is_file() or bool(v1_files(prefix))
+
+
+def v1_files(prefix: str) -> tuple[Path, ...]:
     """The files of a V1 checkpoint: one named by the prefix, or shards of it."""
-    if is_table(prefix):
-        return (prefix,)
-    shards = sorted(prefix.parent.glob(f"{_escaped(prefix.name)}-?????-of-?????"))
+    if is_table(Path(prefix)):
+        return (Path(prefix),)
+    folder, name = Path(prefix).parent, Path(prefix).name
+    shards = sorted(folder.glob(f"{_escaped(name)}-?????-of-?????"))
     return tuple(shard for shard in shards if is_table(shard))
 
 
@@ -87,7 +91,7 @@ def is_table(path: Path) -> bool:
         return False
 
 
-def _v2(prefix: Path, index: Path) -> CheckpointIndex:
+def _v2(prefix: str, index: Path) -> CheckpointIndex:
     entries = {}
     header = tensor_bundle_pb2.BundleHeaderProto()
     for key, value in _table(index):
@@ -106,7 +110,7 @@ def _v2(prefix: Path, index: Path) -> CheckpointIndex:
     shards = tuple(Path(f"{prefix}.data-{i:05d}-of-{count:05d}") for i in range(count))
     for shard in shards:
         if not shard.is_file():
-            raise SourceError(f"the checkpoint's shard {shard.name} is missing", where=str(prefix))
+            raise SourceError(f"the checkpoint's shard {shard.name} is missing", where=prefix)
     kind = "object-based" if OBJECT_GRAPH in entries else "V2"
     return CheckpointIndex(kind, entries, shards)
 

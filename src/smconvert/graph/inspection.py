@@ -73,7 +73,7 @@ def describe(
     )
 
 
-def _index(checkpoint: Path | None, notes: list[str]) -> CheckpointIndex | None:
+def _index(checkpoint: str | None, notes: list[str]) -> CheckpointIndex | None:
     if checkpoint is None:
         return None
     try:

@@ -17,7 +17,7 @@ from smconvert.converters import SourceOptions
 from smconvert.errors import ConversionError, UsageError
 from smconvert.graph import tf_internals
 from smconvert.graph.cut import CutGraph, cut
-from smconvert.graph.names import is_control, nearest, node_of
+from smconvert.graph.names import is_control, keywords, nearest, node_of
 from smconvert.graph.ops import ensure_importable, fetched_type, load_libraries
 from smconvert.graph.protos import graph_pb2, node_def_pb2
 from smconvert.graph.references import to_resources
@@ -137,10 +137,11 @@ def _function(part: CutGraph, bound: _Bound, signature: SignatureInfo, stripped:
             where=f"signature {signature.name}",
         ) from error
     # Feeds in any other order than that of their names are bound to the wrong arguments.
-    names = sorted(part.inputs)
-    feeds = [wrapped.graph.get_tensor_by_name(f"{part.inputs[name]}:0") for name in names]
+    nodes = {keyword: part.inputs[name] for name, keyword in keywords(list(part.inputs)).items()}
+    names = sorted(nodes)
+    feeds = [wrapped.graph.get_tensor_by_name(f"{nodes[name]}:0") for name in names]
     specs = {
-        name: tf.TensorSpec(feed.shape, feed.dtype, name=part.inputs[name])
+        name: tf.TensorSpec(feed.shape, feed.dtype, name=name)
         for name, feed in zip(names, feeds, strict=True)
     }
     fetches = {
@@ -184,6 +185,7 @@ def _signature(info: SignatureInfo, function: Any) -> Signature:
     """The signature with the shapes that the built graph knows."""
     feeds = function.structured_input_signature[1]
     fetches = function.structured_outputs
+    taken = keywords([i.name for i in info.inputs])
 
     def shaped(tensor: TensorInfo, shape: Any) -> TensorInfo:
         known = None if shape.rank is None else tuple(shape.as_list())
@@ -191,10 +193,11 @@ def _signature(info: SignatureInfo, function: Any) -> Signature:
 
     return Signature(
         info.name,
-        tuple(shaped(i, feeds[i.name].shape) for i in info.inputs),
+        tuple(shaped(i, feeds[taken[i.name]].shape) for i in info.inputs),
         tuple(shaped(o, fetches[o.name].shape) for o in info.outputs),
         info.method,
         function=function,
+        keywords=taken,
     )
 
 

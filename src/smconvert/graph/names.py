@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import keyword
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -48,6 +49,27 @@ def nearest(name: str, choices: Iterable[str], count: int = 3) -> list[str]:
 def legal(name: str) -> bool:
     """Whether ``name`` can be the name of a node (tensorflow/core/graph/node_builder)."""
     return _SCOPE.fullmatch(name) is not None
+
+
+def keywords(names: Sequence[str]) -> Mapping[str, str]:
+    """For each name, itself if Python takes it as a keyword, else the nearest free one it takes."""
+    used = {name for name in names if _is_keyword(name)}
+    found = {}
+    for name in names:
+        candidate = name
+        if not _is_keyword(name):
+            base = re.sub(r"[^A-Za-z0-9_]", "_", name)
+            base = base if _is_keyword(base) else f"arg_{base}"
+            candidate, number = base, 1
+            while candidate in used:
+                candidate, number = f"{base}_{number}", number + 1
+            used.add(candidate)
+        found[name] = candidate
+    return found
+
+
+def _is_keyword(name: str) -> bool:
+    return name.isascii() and name.isidentifier() and not keyword.iskeyword(name)
 
 
 def legal_names(names: Sequence[str], taken: Iterable[str] = ()) -> Mapping[str, str]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smconvert.errors import SourceError
@@ -87,7 +86,7 @@ class Variables:
             raise SourceError(
                 f"the checkpoint's value of {saved.key!r} cannot be read: "
                 f"{str(error).splitlines()[0][:200]}",
-                where=str(self._source.checkpoint),
+                where=self._source.checkpoint,
             ) from error
         if saved.slice is not None:
             value = value[tuple(slice(start, start + size) for start, size in saved.slice)]
@@ -136,7 +135,7 @@ class Variables:
         return SourceError(
             f"the checkpoint has no {name!r}"
             + (f" for the variable {handle.name!r}" if key else ""),
-            where=str(self._source.checkpoint),
+            where=self._source.checkpoint,
             hint=(f"it has {', '.join(close)}; " if close else "")
             + f"name the right one: --map-variable {handle.name}=KEY",
         )
@@ -154,7 +153,7 @@ class Variables:
             raise SourceError(
                 f"the checkpoint holds {key!r} as {value.dtype.name}{list(value.shape)}, and the "
                 f"graph wants {dtype.label}{wanted}",
-                where=str(self._source.checkpoint),
+                where=self._source.checkpoint,
                 hint="check that graph and checkpoint belong together, or --map-variable",
             )
 
@@ -170,15 +169,15 @@ def mapped_key(name: str, variable_map: Mapping[str, str]) -> str | None:
     return None
 
 
-def _open(prefix: Path) -> Any:
+def _open(prefix: str) -> Any:
     from tensorflow.python.training import py_checkpoint_reader
 
     try:
-        return py_checkpoint_reader.NewCheckpointReader(str(prefix))
+        return py_checkpoint_reader.NewCheckpointReader(prefix)
     except Exception as error:
         raise SourceError(
             f"the checkpoint cannot be read: {str(error).splitlines()[0][:200]}",
-            where=str(prefix),
+            where=prefix,
             hint="its .index file and all .data shards must be there, whole",
         ) from error
 
