@@ -57,7 +57,7 @@ def load_case(path: Path) -> Case:
     if "custom_objects" in load:
         load["custom_objects"] = tuple(load["custom_objects"])
     if "checkpoint" in load:
-        load["checkpoint"] = path.parent / load["checkpoint"]
+        load["checkpoint"] = f"{path.parent}/{load['checkpoint']}"
     if "map_variables" in load:
         load["variable_map"] = dict(m.split("=", 1) for m in load.pop("map_variables"))
     variant = path.stem.removeprefix("case").lstrip("_")

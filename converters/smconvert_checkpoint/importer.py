@@ -55,9 +55,7 @@ class CheckpointImporter:
             from smconvert_checkpoint import factory
 
             return factory.executable(path, prefix, options, signature)
-        return MetaGraphImporter().executable(
-            _meta(prefix), _with(options, prefix), signature
-        )
+        return MetaGraphImporter().executable(_meta(prefix), _with(options, prefix), signature)
 
     def load(self, path: Path, options: SourceOptions) -> CanonicalModel:
         """Builds the canonical model.

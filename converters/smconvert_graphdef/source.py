@@ -57,5 +57,7 @@ def _with_defaults(signature: SignatureInfo, graph: graph_pb2.GraphDef) -> Signa
     nodes = {node.name: node for node in graph.node}
     return replace(
         signature,
-        inputs=tuple(replace(i, default=default_of(i.tensor or "", nodes)) for i in signature.inputs),
+        inputs=tuple(
+            replace(i, default=default_of(i.tensor or "", nodes)) for i in signature.inputs
+        ),
     )

@@ -9,6 +9,7 @@ from smconvert.converters import Description, Executable, Match, SourceOptions
 from smconvert.graph.inspection import describe
 from smconvert.model import CanonicalModel, SignatureInfo
 from smconvert_savedmodel import detect as detection
+from smconvert_savedmodel import manifest
 from smconvert_savedmodel.source import (
     asset_definitions,
     chosen,
@@ -59,7 +60,17 @@ class SavedModelImporter:
         declared = signature.name in meta_graph.signature_def
         changed = options.inputs or options.outputs or options.cut_examples or options.fixed_inputs
         if is_object_based(meta_graph) and declared and not changed:
-            return Executable("tf", path, signature, {"tags": tags, "signature": signature.name})
+            moved = manifest.keywords(path).get(signature.name, {})
+            return Executable(
+                "tf",
+                path,
+                signature,
+                {
+                    "tags": tags,
+                    "signature": moved.get("signature", signature.name),
+                    "input_names": moved.get("inputs", {}),
+                },
+            )
         return Executable(
             "tf1-session",
             path,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from smconvert.converters import SourceOptions
 from smconvert.errors import ConversionError, SourceError
+from smconvert.graph.cut import subgraph
 from smconvert.graph.lift import lift
 from smconvert.graph.ops import ensure_importable, load_libraries
 from smconvert.graph.source import GraphSource
 from smconvert.model import CanonicalModel, Provenance, Signature, SignatureInfo
+from smconvert_savedmodel import manifest
 from smconvert_savedmodel.source import is_object_based, read
 
 
@@ -34,6 +37,7 @@ def _objects(source: GraphSource, options: SourceOptions) -> CanonicalModel:
 
     load_libraries(options.op_libraries)
     ensure_importable_functions(source)
+    moved = manifest.keywords(source.path)
     tags = sorted(source.meta_graph.meta_info_def.tags)
     try:
         loaded = tf.saved_model.load(str(source.path), tags=tags)
@@ -44,7 +48,7 @@ def _objects(source: GraphSource, options: SourceOptions) -> CanonicalModel:
             hint="its variables and assets must be there, whole",
         ) from error
     return CanonicalModel(
-        {info.name: _signature(info, loaded) for info in source.signatures},
+        {i.name: _signature(i, loaded, moved.get(i.name, {})) for i in source.signatures},
         loaded,
         Provenance(
             source=str(source.path),
@@ -57,18 +61,19 @@ def _objects(source: GraphSource, options: SourceOptions) -> CanonicalModel:
 
 def ensure_importable_functions(source: GraphSource) -> None:
     """Refuses what no target can hold, in the functions that the signatures reach."""
-    from smconvert.graph.cut import subgraph
-
     fetches = [o.tensor for s in source.signatures for o in s.outputs if o.tensor]
     ensure_importable(subgraph(source.meta_graph.graph_def, fetches))
 
 
-def _signature(info: SignatureInfo, loaded: Any) -> Signature:
-    function = loaded.signatures[info.name]
-    keywords = set(function.structured_input_signature[1])
-    if keywords != {i.name for i in info.inputs}:
+def _signature(info: SignatureInfo, loaded: Any, moved: Mapping[str, Any]) -> Signature:
+    function = loaded.signatures[moved.get("signature", info.name)]
+    names = {i.name: moved.get("inputs", {}).get(i.name, i.name) for i in info.inputs}
+    known = set(function.structured_input_signature[1])
+    if known != set(names.values()):
         raise ConversionError(
             "TensorFlow gives the signature's inputs other names than the file does",
-            where=f"signature {info.name}: {sorted(keywords)}",
+            where=f"signature {info.name}: {', '.join(sorted(known))}",
         )
-    return Signature(info.name, info.inputs, info.outputs, info.method, function=function)
+    return Signature(
+        info.name, info.inputs, info.outputs, info.method, function=function, keywords=names
+    )

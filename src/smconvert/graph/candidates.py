@@ -47,6 +47,8 @@ _TRAINING_OPS = re.compile(
     r"Assign|Apply|Save|Restore|Summary|^Init|NoOp|Assert|Print|CrossEntropy|L2Loss|Initialize|"
     r"Queue(Enqueue|Close)|Iterator(?!GetNext)|Dataset|Delete|Shard|MergeV2"
 )
+_LABELS = re.compile(r"(^|/)(labels?|targets?|y_true|ground_truth)\w*$", re.IGNORECASE)
+_METRIC_OPS = frozenset({"ArgMax", "Equal", "Cast", "InTopK", "InTopKV2", "OneHot", "Mean", "Sum"})
 _SOURCES = frozenset({"Const", "Variable", "VariableV2", "VarHandleOp", "HashTableV2", "HashTable"})
 _LIKELY = re.compile(
     r"(prob|softmax|sigmoid|predict|output|logits?|class|score|detection|result|embedding)",
@@ -88,7 +90,7 @@ def inputs(graph: graph_pb2.GraphDef) -> tuple[Candidate, ...]:
 def outputs(graph: graph_pb2.GraphDef) -> tuple[Candidate, ...]:
     """All tensors that may be outputs, best first."""
     nodes = {node.name: node for node in graph.node}
-    training = {name for name, node in nodes.items() if _is_training(node)}
+    training = _training_nodes(graph)
     fed = _downstream_of_inputs(graph, training)
     consumed = {
         node_of(i)
@@ -157,6 +159,25 @@ def dtype_of(node: graph_pb2.NodeDef, port: int) -> DType | None:
         if attr.type:
             return DType.from_number(attr.type)
     return None
+
+
+def _training_nodes(graph: graph_pb2.GraphDef) -> set[str]:
+    """Training's own nodes, what is computed from labels, and what only such nodes consume."""
+    consumers: dict[str, list[str]] = {}
+    for node in graph.node:
+        for i in _data_inputs(node):
+            consumers.setdefault(i, []).append(node.name)
+    training = {node.name for node in graph.node if _is_training(node)}
+    pending = [n.name for n in graph.node if n.op in INPUT_OPS and _LABELS.search(n.name)]
+    while pending:
+        for name in consumers.get(pending.pop(), ()):
+            if name not in training:
+                training.add(name)
+                pending.append(name)
+    metrics = {n.name for n in graph.node if n.op in _METRIC_OPS}
+    while found := {n for n in metrics - training if training.issuperset(consumers.get(n, "?"))}:
+        training |= found
+    return training
 
 
 def _is_training(node: graph_pb2.NodeDef) -> bool:

@@ -69,7 +69,7 @@ def keywords(names: Sequence[str]) -> Mapping[str, str]:
 
 
 def _is_keyword(name: str) -> bool:
-    return name.isascii() and name.isidentifier() and not keyword.iskeyword(name)
+    return name.isascii() and name.isidentifier() and name[0] != "_" and not keyword.iskeyword(name)
 
 
 def legal_names(names: Sequence[str], taken: Iterable[str] = ()) -> Mapping[str, str]:

@@ -70,3 +70,8 @@ def variables_to_constants(function: Any) -> Any:
     return convert_variables_to_constants_v2(
         function, lower_control_flow=False, aggressive_inlining=True
     )
+
+
+def argument_keywords(function: Any) -> list[str]:
+    """The keywords of a concrete function's own inputs, in the order of ``function.inputs``."""
+    return list(function._arg_keywords)

@@ -13,9 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smconvert.errors import SourceError
+from smconvert.graph.checkpoint import v1_files
 from smconvert.graph.constants import evaluate
 from smconvert.graph.cut import reached_from
 from smconvert.graph.names import is_control, nearest, node_of, port_of
@@ -170,10 +172,13 @@ def mapped_key(name: str, variable_map: Mapping[str, str]) -> str | None:
 
 
 def _open(prefix: str) -> Any:
-    from tensorflow.python.training import py_checkpoint_reader
+    import tensorflow as tf
 
+    # The shards of a V1 checkpoint are found by a pattern, those of V2 by the prefix.
+    files = [] if Path(f"{prefix}.index").is_file() else v1_files(prefix)
+    pattern = f"{prefix}-?????-of-?????" if len(files) and str(files[0]) != prefix else prefix
     try:
-        return py_checkpoint_reader.NewCheckpointReader(prefix)
+        return tf.compat.v1.train.NewCheckpointReader(pattern)
     except Exception as error:
         raise SourceError(
             f"the checkpoint cannot be read: {str(error).splitlines()[0][:200]}",

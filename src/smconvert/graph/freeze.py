@@ -1,0 +1,269 @@
+"""A signature as one self-contained GraphDef: variables become constants, calls are inlined.
+
+Tables keep their node; their contents are read from the live table and handed over beside the
+graph, so that each exporter can write them in its own way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from smconvert.errors import ConversionError
+from smconvert.graph import tf_internals
+from smconvert.graph.names import full, is_control, legal_names, node_of, port_of, short
+from smconvert.graph.protos import graph_pb2, node_def_pb2
+from smconvert.model import Array, DType, Signature, TensorInfo
+
+MAX_BYTES = 1_900_000_000
+"""Constants live in one protobuf, which ends at 2 GiB; the rest is for the nodes."""
+
+_LOOKUPS = frozenset({"LookupTableFindV2", "LookupTableSizeV2"})
+_WRITES = ("Assign", "Scatter", "Apply")
+NODE_FORMS = frozenset({"Placeholder", "PlaceholderWithDefault"})
+
+
+@dataclass(frozen=True)
+class FrozenTable:
+    """The contents of a table node: keys and values, each of shape [n]."""
+
+    node: str
+    key_dtype: DType
+    value_dtype: DType
+    keys: Array
+    values: Array
+
+
+@dataclass(frozen=True)
+class FrozenGraph:
+    """A graph that needs nothing beside it but its tables.
+
+    Attributes:
+        graph: Placeholders, constants and ops; table nodes are ``HashTableV2``.
+        inputs: In the signature's order; each names its placeholder's tensor.
+        outputs: In the signature's order; each names its Identity's tensor.
+        tables: The contents of the table nodes.
+        nodes_before: Number of nodes of the signature's graph, function bodies included.
+    """
+
+    graph: graph_pb2.GraphDef
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    tables: tuple[FrozenTable, ...]
+    nodes_before: int
+
+
+def freeze(signature: Signature) -> FrozenGraph:
+    """Freezes a signature; input and output nodes are named as the signature names them.
+
+    Raises:
+        ConversionError: it changes variables while it runs, or its weights exceed 2 GiB.
+    """
+    function = signature.function
+    size = sum(_bytes(v) for v in function.graph.variables)
+    if size > MAX_BYTES:
+        raise ConversionError(
+            f"the variables take {size / 1e9:.1f} GB, and one frozen graph holds 2 GB",
+            where=f"signature {signature.name}",
+            hint="convert to a SavedModel",
+        )
+    before = function.graph.as_graph_def()
+    nodes_before = len(before.node) + sum(len(f.node_def) for f in before.library.function)
+    _ensure_unchanging(before, signature)
+    frozen = tf_internals.variables_to_constants(function) if function.graph.variables else function
+    graph = graph_pb2.GraphDef()
+    graph.CopyFrom(frozen.graph.as_graph_def())
+    if not function.graph.variables and graph.library.function:
+        names = [t.name for t in (*frozen.inputs, *frozen.outputs)]
+        graph = tf_internals.optimize(graph, names, ["function"], inline=True)
+    for node in graph.node:
+        node.attr.pop("_output_shapes", None)
+        node.attr.pop("_user_specified_name", None)
+        node.device = ""
+    tables = tuple(_tables(graph, frozen))
+    inputs, outputs = _endpoints(signature, frozen)
+    graph, inputs, outputs = _renamed(graph, inputs, outputs)
+    return FrozenGraph(_sorted(graph), inputs, outputs, tables, nodes_before)
+
+
+def _bytes(variable: Any) -> int:
+    return int(np.prod(variable.shape.as_list(), dtype=np.int64)) * int(variable.dtype.size)
+
+
+def _ensure_unchanging(graph: graph_pb2.GraphDef, signature: Signature) -> None:
+    bodies = [graph.node, *(f.node_def for f in graph.library.function)]
+    for node in (n for body in bodies for n in body):
+        if node.op.startswith(_WRITES) or (
+            node.op.startswith("Resource") and any(w in node.op for w in _WRITES)
+        ):
+            raise ConversionError(
+                f"the signature changes a variable while it runs ({node.op}), and constants "
+                "cannot change",
+                where=f"signature {signature.name}, node {node.name}",
+                hint="convert to a SavedModel, which keeps variables; or choose --outputs that "
+                "do not need it",
+            )
+
+
+def _endpoints(
+    signature: Signature, frozen: Any
+) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
+    """The signature's inputs and outputs with their tensors in the frozen graph."""
+    keywords = tf_internals.argument_keywords(signature.function)
+    feeds = dict(zip(keywords, frozen.inputs, strict=False))
+    names = sorted(signature.function.structured_outputs)
+    fetches = dict(zip(names, frozen.outputs, strict=True))
+    return (
+        tuple(replace(i, tensor=feeds[signature.keyword(i.name)].name) for i in signature.inputs),
+        tuple(replace(o, tensor=fetches[o.name].name) for o in signature.outputs),
+    )
+
+
+def _tables(graph: graph_pb2.GraphDef, frozen: Any) -> Iterator[FrozenTable]:
+    """Puts a HashTableV2 in place of each captured table, and reads its contents."""
+    import tensorflow as tf
+
+    outer = frozen.captured_inputs
+    inner = frozen.inputs[len(frozen.inputs) - len(outer) :]
+    captured = {i.op.name: o for i, o in zip(inner, outer, strict=True)}
+    for node in graph.node:
+        if node.op != "Placeholder" or node.name not in captured:
+            continue
+        types = _lookup_types(graph, node.name)
+        if types is None:
+            raise ConversionError(
+                "the model uses a resource that cannot be frozen", where=f"node {node.name}"
+            )
+        key, value = types
+        try:
+            keys, values = tf.raw_ops.LookupTableExportV2(
+                table_handle=captured[node.name], Tkeys=key.label, Tvalues=value.label
+            )
+        except tf.errors.OpError as error:
+            raise ConversionError(
+                f"a table cannot be read: {str(error).splitlines()[0][:200]}",
+                where=f"node {node.name}",
+            ) from error
+        order = np.argsort(keys.numpy(), kind="stable")
+        node.op = "HashTableV2"
+        node.attr.clear()
+        node.attr["key_dtype"].type = key.number
+        node.attr["value_dtype"].type = value.number
+        node.attr["shared_name"].s = f"{node.name}_{len(order)}".encode()
+        yield FrozenTable(node.name, key, value, keys.numpy()[order], values.numpy()[order])
+
+
+def _lookup_types(graph: graph_pb2.GraphDef, table: str) -> tuple[DType, DType] | None:
+    nodes = {node.name: node for node in graph.node}
+    for node in graph.node:
+        if node.op not in _LOOKUPS or "Tin" not in node.attr:
+            continue
+        name = node_of(node.input[0])
+        while name != table and nodes[name].op in {"Identity", "Enter", "Switch", "Merge"}:
+            name = node_of(nodes[name].input[0])
+        if name == table:
+            return tuple(DType.from_number(node.attr[k].type) for k in ("Tin", "Tout"))  # type: ignore[return-value]
+    return None
+
+
+def _renamed(
+    graph: graph_pb2.GraphDef, inputs: tuple[TensorInfo, ...], outputs: tuple[TensorInfo, ...]
+) -> tuple[graph_pb2.GraphDef, tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
+    """Names the placeholders and output nodes as the signature names inputs and outputs."""
+    kept = legal_names([i.name for i in inputs])
+    ends = legal_names([o.name for o in outputs], kept.values())
+    names = {node_of(i.tensor or ""): kept[i.name] for i in inputs}
+    wanted = {*kept.values(), *ends.values()}
+    taken = {node.name for node in graph.node} | wanted
+    for node in graph.node:
+        if node.name in wanted and node.name not in names:
+            number = 1
+            while f"{node.name}_{number}" in taken:
+                number += 1
+            names[node.name] = f"{node.name}_{number}"
+            taken.add(names[node.name])
+
+    def renamed(tensor: str) -> str:
+        node = names.get(node_of(tensor), node_of(tensor))
+        return f"^{node}" if is_control(tensor) else short(f"{node}:{port_of(tensor)}")
+
+    result = graph_pb2.GraphDef()
+    result.versions.CopyFrom(graph.versions)
+    result.library.CopyFrom(graph.library)
+    for node in graph.node:
+        copy = result.node.add()
+        copy.CopyFrom(node)
+        copy.name = names.get(node.name, node.name)
+        del copy.input[:]
+        copy.input.extend(renamed(i) for i in node.input)
+    for output in outputs:
+        identity = result.node.add(name=ends[output.name], op="Identity")
+        identity.input.append(renamed(output.tensor or ""))
+        identity.attr["T"].type = output.dtype.number
+    _drop_doubled_identities(result, set(ends.values()))
+    return (
+        result,
+        tuple(replace(i, tensor=full(kept[i.name])) for i in inputs),
+        tuple(replace(o, tensor=full(ends[o.name])) for o in outputs),
+    )
+
+
+def _drop_doubled_identities(graph: graph_pb2.GraphDef, ends: set[str]) -> None:
+    """Lets an output take its value where an Identity that nothing else uses takes it."""
+    nodes = {node.name: node for node in graph.node}
+    uses: dict[str, int] = {}
+    for node in graph.node:
+        for i in node.input:
+            uses[node_of(i)] = uses.get(node_of(i), 0) + 1
+    gone = set()
+    for node in graph.node:
+        while node.name in ends:
+            source = nodes[node_of(node.input[0])]
+            if source.op != "Identity" or uses[source.name] > 1 or source.name in ends:
+                break
+            if len(source.input) > 1:
+                break
+            gone.add(source.name)
+            node.input[0] = source.input[0]
+    kept = [_copy(node) for node in graph.node if node.name not in gone]
+    del graph.node[:]
+    graph.node.extend(kept)
+
+
+def _sorted(graph: graph_pb2.GraphDef) -> graph_pb2.GraphDef:
+    """The nodes in topological order, which does not depend on how they were found."""
+    nodes = {node.name: node for node in graph.node}
+    state: dict[str, bool] = {}
+    order: list[str] = []
+    for start in sorted(nodes, key=lambda n: (nodes[n].op not in NODE_FORMS, n)):
+        stack = [(start, iter(_inputs_of(nodes[start])))]
+        if start in state:
+            continue
+        state[start] = False
+        while stack:
+            name, inputs = stack[-1]
+            following = next((i for i in inputs if i in nodes and i not in state), None)
+            if following is None:
+                stack.pop()
+                order.append(name)
+            else:
+                state[following] = False
+                stack.append((following, iter(_inputs_of(nodes[following]))))
+    result = graph_pb2.GraphDef()
+    result.versions.CopyFrom(graph.versions)
+    result.library.CopyFrom(graph.library)
+    result.node.extend(nodes[name] for name in order)
+    return result
+
+
+def _inputs_of(node: node_def_pb2.NodeDef) -> list[str]:
+    return [node_of(i) for i in node.input]
+
+
+def _copy(node: node_def_pb2.NodeDef) -> node_def_pb2.NodeDef:
+    copy = node_def_pb2.NodeDef()
+    copy.CopyFrom(node)
+    return copy
