@@ -6,7 +6,7 @@ graph, so that each exporter can write them in its own way.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -83,9 +83,11 @@ def freeze(signature: Signature) -> FrozenGraph:
         node.attr.pop("_output_shapes", None)
         node.attr.pop("_user_specified_name", None)
         node.device = ""
-    tables = tuple(_tables(graph, frozen))
+    tables = tuple(_tables(graph, function))
     inputs, outputs = _endpoints(signature, frozen)
-    graph, inputs, outputs = _renamed(graph, inputs, outputs)
+    stable = dict(_variable_names(function))
+    graph, inputs, outputs, names = _renamed(graph, inputs, outputs, stable)
+    tables = tuple(replace(t, node=names.get(t.node, t.node)) for t in tables)
     return FrozenGraph(_sorted(graph), inputs, outputs, tables, nodes_before)
 
 
@@ -108,6 +110,15 @@ def _ensure_unchanging(graph: graph_pb2.GraphDef, signature: Signature) -> None:
             )
 
 
+def _variable_names(function: Any) -> Iterator[tuple[str, str]]:
+    """The name inside the graph of each captured variable and table, with a stable one."""
+    outer = function.captured_inputs
+    inner = function.inputs[len(function.inputs) - len(outer) :]
+    by_handle = {id(v.handle): v.name.partition(":")[0] for v in function.graph.variables}
+    for number, (tensor, handle) in enumerate(zip(inner, outer, strict=True)):
+        yield tensor.op.name, by_handle.get(id(handle), f"table_{number}")
+
+
 def _endpoints(
     signature: Signature, frozen: Any
 ) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
@@ -122,14 +133,14 @@ def _endpoints(
     )
 
 
-def _tables(graph: graph_pb2.GraphDef, frozen: Any) -> Iterator[FrozenTable]:
+def _tables(graph: graph_pb2.GraphDef, function: Any) -> Iterator[FrozenTable]:
     """Puts a HashTableV2 in place of each captured table, and reads its contents."""
     import tensorflow as tf
 
-    outer = frozen.captured_inputs
-    inner = frozen.inputs[len(frozen.inputs) - len(outer) :]
+    outer = function.captured_inputs
+    inner = function.inputs[len(function.inputs) - len(outer) :]
     captured = {i.op.name: o for i, o in zip(inner, outer, strict=True)}
-    for node in graph.node:
+    for number, node in enumerate(graph.node):
         if node.op != "Placeholder" or node.name not in captured:
             continue
         types = _lookup_types(graph, node.name)
@@ -152,7 +163,7 @@ def _tables(graph: graph_pb2.GraphDef, frozen: Any) -> Iterator[FrozenTable]:
         node.attr.clear()
         node.attr["key_dtype"].type = key.number
         node.attr["value_dtype"].type = value.number
-        node.attr["shared_name"].s = f"{node.name}_{len(order)}".encode()
+        node.attr["shared_name"].s = f"table_{number}_of_{len(order)}".encode()
         yield FrozenTable(node.name, key, value, keys.numpy()[order], values.numpy()[order])
 
 
@@ -170,9 +181,16 @@ def _lookup_types(graph: graph_pb2.GraphDef, table: str) -> tuple[DType, DType] 
 
 
 def _renamed(
-    graph: graph_pb2.GraphDef, inputs: tuple[TensorInfo, ...], outputs: tuple[TensorInfo, ...]
-) -> tuple[graph_pb2.GraphDef, tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
-    """Names the placeholders and output nodes as the signature names inputs and outputs."""
+    graph: graph_pb2.GraphDef,
+    inputs: tuple[TensorInfo, ...],
+    outputs: tuple[TensorInfo, ...],
+    variables: Mapping[str, str],
+) -> tuple[graph_pb2.GraphDef, tuple[TensorInfo, ...], tuple[TensorInfo, ...], dict[str, str]]:
+    """Names the placeholders and output nodes as the signature names inputs and outputs.
+
+    Constants that were variables get the variable's name: captures are named by a counter that
+    differs from run to run.
+    """
     kept = legal_names([i.name for i in inputs])
     ends = legal_names([o.name for o in outputs], kept.values())
     names = {node_of(i.tensor or ""): kept[i.name] for i in inputs}
@@ -185,6 +203,15 @@ def _renamed(
                 number += 1
             names[node.name] = f"{node.name}_{number}"
             taken.add(names[node.name])
+
+    for node in graph.node:
+        if node.name in variables and node.name not in names:
+            base = candidate = variables[node.name]
+            number = 1
+            while candidate in taken:
+                candidate, number = f"{base}/value_{number}", number + 1
+            names[node.name] = candidate
+            taken.add(candidate)
 
     def renamed(tensor: str) -> str:
         node = names.get(node_of(tensor), node_of(tensor))
@@ -208,6 +235,7 @@ def _renamed(
         result,
         tuple(replace(i, tensor=full(kept[i.name])) for i in inputs),
         tuple(replace(o, tensor=full(ends[o.name])) for o in outputs),
+        names,
     )
 
 

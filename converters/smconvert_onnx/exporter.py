@@ -1,0 +1,203 @@
+"""ONNX out: one file for a signature, or a folder with one for each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from smconvert.converters import Artifact, Executable, TargetOptions
+from smconvert.errors import ConversionError, UsageError
+from smconvert.graph.freeze import FrozenGraph, freeze
+from smconvert.graph.names import legal_names
+from smconvert.graph.sole import sole_signature
+from smconvert.model import Array, CanonicalModel, DType, Signature, SignatureInfo, TensorInfo
+from smconvert_onnx import audit, tf2onnx_engine
+from smconvert_onnx.tf2onnx_engine import MAX_OPSET, MIN_OPSET
+
+SUFFIX = ".onnx"
+DATA_SUFFIX = ".data"
+MAX_BYTES = (1 << 31) - (1 << 20)
+METADATA = "smconvert"
+
+
+@dataclass(frozen=True)
+class Written:
+    """One written file, the name each output got, and what was done."""
+
+    path: Path
+    companions: tuple[Path, ...]
+    output_names: Mapping[str, str]
+    facts: Mapping[str, Any]
+
+
+class OnnxExporter:
+    """Writes ``.onnx`` files."""
+
+    format = "onnx"
+    suffixes = (SUFFIX,)
+    accepts = frozenset({"opset", "external_data"})
+
+    def destination(self, path: Path, options: TargetOptions) -> Path:
+        """The file or folder itself."""
+        return path
+
+    def save(self, model: CanonicalModel, path: Path, options: TargetOptions) -> Artifact:
+        """Writes one signature to a ``.onnx`` file, or each to a file of a folder.
+
+        Raises:
+            UsageError: several signatures for one file, or an opset that cannot be written.
+            ConversionError: the model cannot be expressed in ONNX.
+        """
+        opset = MAX_OPSET if options.opset is None else options.opset
+        if not MIN_OPSET <= opset <= MAX_OPSET:
+            raise UsageError(
+                f"opset {opset} cannot be written",
+                where="--opset",
+                hint=f"choose one from {MIN_OPSET} to {MAX_OPSET}",
+            )
+        if path.suffix.lower() == SUFFIX:
+            signature = sole_signature(model, "an ONNX file")
+            written = _write(signature, model, path, opset, options)
+            return Artifact(
+                self.format,
+                path,
+                written.companions,
+                {signature.name: _executable(signature, written)},
+                written.facts,
+            )
+        path.mkdir()
+        names = legal_names(list(model.signatures))
+        executables, facts = {}, {}
+        for name, signature in model.signatures.items():
+            file = path / (names[name].replace("/", "_") + SUFFIX)
+            written = _write(signature, model, file, opset, options)
+            executables[name] = _executable(signature, written)
+            facts[name] = {"file": file.name, **written.facts}
+        return Artifact(self.format, path, (), executables, {"signatures": facts})
+
+
+def _write(
+    signature: Signature, model: CanonicalModel, path: Path, opset: int, options: TargetOptions
+) -> Written:
+    frozen = freeze(signature)
+    audit.ensure_convertible(frozen)
+    output_names = dict(_output_names(signature))
+    renames = {i.tensor or "": i.name for i in frozen.inputs}
+    renames |= {o.tensor or "": output_names[o.name] for o in frozen.outputs}
+    converted = tf2onnx_engine.to_onnx(frozen, opset, renames)
+    facts = {
+        "opset": opset,
+        "nodes_in": frozen.nodes_before,
+        "nodes_out": len(converted.graph.node),
+        "provenance": asdict(model.provenance),
+        "signature": signature.name,
+        "method": signature.method,
+        "output_names": {k: v for k, v in output_names.items() if k != v},
+    }
+    finished = _finished(converted, frozen, output_names, facts)
+    audit.ensure_valid(finished)
+    companions = _save(finished, path, options)
+    return Written(path, companions, output_names, facts)
+
+
+def _output_names(signature: Signature) -> Iterator[tuple[str, str]]:
+    """Each output's name in the graph, where an input may not have the same."""
+    taken = {i.name for i in signature.inputs} | {o.name for o in signature.outputs}
+    for output in signature.outputs:
+        name = output.name
+        if any(i.name == name for i in signature.inputs):
+            name = f"{name}_out"
+            while name in taken:
+                name += "_"
+        yield output.name, name
+
+
+def _finished(
+    model: onnx.ModelProto,
+    frozen: FrozenGraph,
+    output_names: Mapping[str, str],
+    facts: Mapping[str, Any],
+) -> onnx.ModelProto:
+    """The model with the signature's inputs and outputs, in its order, and its provenance."""
+    graph = model.graph
+    has_initializer = {t.name for t in graph.initializer}
+    batch = _shares_batch(frozen)
+    inputs = [_value_info(i, i.name, batch) for i in frozen.inputs]
+    outputs = [_value_info(o, output_names[o.name], batch) for o in frozen.outputs]
+    del graph.input[:]
+    del graph.output[:]
+    graph.input.extend(inputs)
+    graph.output.extend(outputs)
+    for info in frozen.inputs:
+        if info.default is not None and info.name not in has_initializer:
+            graph.initializer.append(_initializer(info.default, info))
+    graph.name = str(facts["signature"])
+    model.producer_name = "smconvert"
+    model.producer_version = version("smconvert")
+    del model.metadata_props[:]
+    entry = model.metadata_props.add()
+    entry.key = METADATA
+    entry.value = json.dumps(facts, ensure_ascii=False, sort_keys=True)
+    return model
+
+
+def _initializer(default: Array, info: TensorInfo) -> onnx.TensorProto:
+    return numpy_helper.from_array(np.asarray(default), info.name)
+
+
+def _shares_batch(frozen: FrozenGraph) -> bool:
+    """Whether every input of a known rank leaves its first dimension free."""
+    shapes = [i.shape for i in frozen.inputs if i.shape]
+    return bool(shapes) and all(shape[0] is None for shape in shapes if shape)
+
+
+def _value_info(info: TensorInfo, name: str, batch: bool) -> onnx.ValueInfoProto:
+    shape: list[int | str] | None = None
+    if info.shape is not None:
+        shape = [
+            dim
+            if isinstance(dim, (int, str))
+            else ("batch" if axis == 0 and batch else f"{name}_dim{axis}")
+            for axis, dim in enumerate(info.shape)
+        ]
+    return onnx.helper.make_tensor_value_info(name, _element_type(info.dtype, name), shape)
+
+
+def _element_type(dtype: DType, name: str) -> int:
+    if dtype is DType.STRING:
+        return int(onnx.TensorProto.STRING)
+    try:
+        return int(onnx.helper.np_dtype_to_tensor_dtype(dtype.numpy))
+    except (ValueError, KeyError) as error:
+        raise ConversionError(f"ONNX has no type {dtype.label}", where=name) from error
+
+
+def _save(model: onnx.ModelProto, path: Path, options: TargetOptions) -> tuple[Path, ...]:
+    """Writes the file; weights beside it when they are asked to be, or do not fit."""
+    if not options.external_data and model.ByteSize() <= MAX_BYTES:
+        path.write_bytes(model.SerializeToString(deterministic=True))
+        return ()
+    data = path.with_name(path.name + DATA_SUFFIX)
+    onnx.save_model(
+        model,
+        str(path),
+        save_as_external_data=True,
+        all_tensors_to_one_file=True,
+        location=data.name,
+        size_threshold=1024,
+    )
+    return (data,) if data.exists() else ()
+
+
+def _executable(signature: Signature, written: Written) -> Executable:
+    info = SignatureInfo(signature.name, signature.inputs, signature.outputs, signature.method)
+    renamed = {k: v for k, v in written.output_names.items() if k != v}
+    return Executable("ort", written.path, info, {"output_names": renamed})

@@ -1,0 +1,117 @@
+"""ONNX files, to inspect and to run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import numpy_helper
+
+from smconvert.converters import Description, Executable, Match, SourceOptions, VariableInfo
+from smconvert.errors import SourceError
+from smconvert.graph.messages import read_bytes
+from smconvert.model import DEFAULT_SIGNATURE, DType, SignatureInfo, TensorInfo
+
+SUFFIX = ".onnx"
+
+
+class OnnxReader:
+    """Reads ``.onnx`` files."""
+
+    format = "onnx"
+
+    def detect(self, path: Path) -> Match | None:
+        """Claims a ``.onnx`` file."""
+        if path.is_file() and path.suffix.lower() == SUFFIX:
+            return Match(self.format, path, f"the suffix {SUFFIX}")
+        return None
+
+    def describe(self, path: Path, options: SourceOptions) -> Description:
+        """Inputs, outputs, weights and ops."""
+        model = _model(path)
+        opsets = ", ".join(f"{o.domain or 'ai.onnx'} {o.version}" for o in model.opset_import)
+        return Description(
+            format=self.format,
+            path=path,
+            signatures=(_signature(model),),
+            variables=tuple(_weights(model, path)),
+            ops=dict(Counter(n.op_type for n in model.graph.node)),
+            notes=(f"opset {opsets}", f"made by {model.producer_name or 'unknown'}"),
+        )
+
+    def executable(
+        self, path: Path, options: SourceOptions, signature: SignatureInfo
+    ) -> Executable:
+        """In ONNX Runtime."""
+        _model(path)
+        return Executable("ort", path, signature, {})
+
+
+def _model(path: Path) -> onnx.ModelProto:
+    try:
+        model = onnx.ModelProto.FromString(read_bytes(path))
+    except DecodeError as error:
+        raise SourceError(f"{path.name} is damaged or not ONNX", where=str(path)) from error
+    if not model.HasField("graph"):
+        raise SourceError(f"{path.name} holds no graph", where=str(path))
+    folder = path.parent.resolve()
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location" and not (folder / entry.value).resolve().is_relative_to(
+                folder
+            ):
+                raise SourceError(
+                    f"the weights of {tensor.name!r} point outside the model's folder",
+                    where=entry.value,
+                )
+    return model
+
+
+def _signature(model: onnx.ModelProto) -> SignatureInfo:
+    defaults = {t.name: t for t in model.graph.initializer}
+    inputs = tuple(
+        TensorInfo(
+            value.name,
+            _dtype(value),
+            _shape(value),
+            default=numpy_helper.to_array(defaults[value.name]) if value.name in defaults else None,
+        )
+        for value in model.graph.input
+    )
+    outputs = tuple(TensorInfo(v.name, _dtype(v), _shape(v)) for v in model.graph.output)
+    return SignatureInfo(model.graph.name or DEFAULT_SIGNATURE, inputs, outputs)
+
+
+def _dtype(value: onnx.ValueInfoProto) -> DType:
+    number = value.type.tensor_type.elem_type
+    if number == onnx.TensorProto.STRING:
+        return DType.STRING
+    try:
+        return DType.from_numpy(onnx.helper.tensor_dtype_to_np_dtype(number))
+    except (KeyError, ValueError) as error:
+        raise SourceError(f"{value.name!r} has an element type that is not known here") from error
+
+
+def _shape(value: onnx.ValueInfoProto) -> tuple[int | str | None, ...] | None:
+    if not value.type.tensor_type.HasField("shape"):
+        return None
+    return tuple(
+        d.dim_value if d.HasField("dim_value") else d.dim_param or None
+        for d in value.type.tensor_type.shape.dim
+    )
+
+
+def _weights(model: onnx.ModelProto, path: Path) -> Iterator[VariableInfo]:
+    for tensor in model.graph.initializer:
+        size = len(tensor.raw_data) or tensor.ByteSize()
+        for entry in tensor.external_data:
+            if entry.key == "length" and entry.value.isdigit():
+                size = int(entry.value)
+        try:
+            label = DType.from_numpy(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)).label
+        except (KeyError, ValueError):
+            label = "string" if tensor.data_type == onnx.TensorProto.STRING else "unknown"
+        yield VariableInfo(tensor.name, label, tuple(tensor.dims), size)

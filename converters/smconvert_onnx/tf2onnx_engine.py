@@ -1,0 +1,94 @@
+"""tf2onnx, fenced in. Tested with tf2onnx 1.17.
+
+tf2onnx keeps a table of functions and its log levels global, logs unsupported ops instead of
+raising, and its public entry points swallow handlers' exceptions. This module calls the two steps
+below those entry points, one conversion at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import onnx
+
+from smconvert.errors import ConversionError
+from smconvert.graph.freeze import FrozenGraph
+from smconvert.model import Array
+
+MIN_OPSET = 13
+MAX_OPSET = 18
+"""The newest operator set that tf2onnx writes."""
+
+_LOCK = threading.Lock()
+
+
+def to_onnx(frozen: FrozenGraph, opset: int, renames: Mapping[str, str]) -> onnx.ModelProto:
+    """Converts a frozen graph.
+
+    Args:
+        frozen: The graph; its inputs and outputs become those of the ONNX graph.
+        opset: ONNX operator set version, 13 to 18.
+        renames: Tensor of the frozen graph to its name in the ONNX graph.
+
+    Raises:
+        ConversionError: a handler of tf2onnx failed.
+    """
+    with _LOCK, _quiet():
+        import tensorflow as tf
+        from tf2onnx import optimizer, tfonnx
+
+        inputs = [i.tensor for i in frozen.inputs]
+        outputs = [o.tensor for o in frozen.outputs]
+        try:
+            with tf.Graph().as_default() as graph:
+                tf.graph_util.import_graph_def(frozen.graph, name="")
+                converted = tfonnx.process_tf_graph(
+                    graph,
+                    continue_on_error=False,
+                    opset=opset,
+                    input_names=inputs,
+                    output_names=outputs,
+                    tensors_to_rename=dict(renames),
+                    initialized_tables=_tables(frozen),
+                )
+                optimized = optimizer.optimize_graph(converted, catch_errors=False)
+            return optimized.make_model("smconvert")
+        except ConversionError:
+            raise
+        except Exception as error:
+            raise ConversionError(
+                f"tf2onnx cannot convert the graph: {_last_line(error)}",
+                hint="convert to a SavedModel or a frozen graph, which hold any TensorFlow op",
+            ) from error
+
+
+def _tables(frozen: FrozenGraph) -> dict[bytes, tuple[Array, Array]]:
+    shared = {n.name: n.attr["shared_name"].s for n in frozen.graph.node if n.op == "HashTableV2"}
+    return {shared[t.node]: (t.keys, t.values) for t in frozen.tables}
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[-1].strip()[:300] if lines else ''}"
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences tf2onnx and TensorFlow: what they log as errors, the audit refuses by name."""
+    loggers = _loggers(("tf2onnx", "tensorflow", "absl"))
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _loggers(names: Sequence[str]) -> list[Any]:
+    return [logging.getLogger(name) for name in names]
