@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import onnx
 from onnx import checker, defs, shape_inference
@@ -55,12 +56,33 @@ def ensure_valid(model: onnx.ModelProto) -> None:
             hint="convert to a SavedModel or a frozen graph; or choose --outputs before them",
         )
     try:
-        checker.check_model(model)
+        with _every_shape(model.graph):
+            checker.check_model(model)
         shape_inference.infer_shapes(model, check_type=True, strict_mode=False)
     except (checker.ValidationError, shape_inference.InferenceError, ValueError) as error:
         raise ConversionError(
             f"the ONNX model is not valid: {str(error).splitlines()[0][:300]}",
         ) from error
+
+
+@contextmanager
+def _every_shape(graph: onnx.GraphProto) -> Iterator[None]:
+    """Gives inputs and outputs of unknown rank an empty shape for a while.
+
+    The specification lets a shape be absent, and ONNX Runtime takes it; the checker does not.
+    """
+    shapeless = [
+        value.type.tensor_type
+        for value in (*graph.input, *graph.output)
+        if not value.type.tensor_type.HasField("shape")
+    ]
+    for tensor_type in shapeless:
+        tensor_type.shape.SetInParent()
+    try:
+        yield
+    finally:
+        for tensor_type in shapeless:
+            tensor_type.ClearField("shape")
 
 
 def _is_declared(node: onnx.NodeProto, versions: Mapping[str, int]) -> bool:

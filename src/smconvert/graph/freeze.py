@@ -14,6 +14,7 @@ import numpy as np
 
 from smconvert.errors import ConversionError
 from smconvert.graph import tf_internals
+from smconvert.graph.cut import placeholder
 from smconvert.graph.names import full, is_control, legal_names, node_of, port_of, short
 from smconvert.graph.protos import graph_pb2, node_def_pb2
 from smconvert.model import Array, DType, Signature, TensorInfo
@@ -220,9 +221,15 @@ def _renamed(
     result = graph_pb2.GraphDef()
     result.versions.CopyFrom(graph.versions)
     result.library.CopyFrom(graph.library)
+    shapes = {node_of(i.tensor or ""): i for i in inputs}
     for node in graph.node:
         copy = result.node.add()
-        copy.CopyFrom(node)
+        # Freezing loses an unknown rank, which then reads as a scalar.
+        copy.CopyFrom(
+            placeholder(node.name, shapes[node.name].dtype, shapes[node.name].shape)
+            if node.name in shapes
+            else node
+        )
         copy.name = names.get(node.name, node.name)
         del copy.input[:]
         copy.input.extend(renamed(i) for i in node.input)

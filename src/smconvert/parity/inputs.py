@@ -1,0 +1,207 @@
+"""Inputs for a comparison: the user's own, or generated from the signature, seeded.
+
+Generated calls come in two batch sizes where the batch is free. Some models take not every input
+that their signature allows (a smallest image, lengths within a sequence, indices within a range
+that no table shows), so there are several attempts, from rich to plain; the first that the source
+accepts is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from smconvert.errors import UsageError
+from smconvert.graph.hints import Hint
+from smconvert.graph.protos import example_pb2
+from smconvert.model import Array, DType, SignatureInfo, TensorInfo
+
+BATCHES = (1, 3)
+WORDS: tuple[bytes, ...] = (b"", b"unknown word", "größe".encode(), b"a")
+_SPARSE = ("/indices", "/values", "/dense_shape")
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """How to choose what a signature leaves open.
+
+    Attributes:
+        size: Of free dimensions other than the batch.
+        integers: Unbounded integers go from 0 to below this.
+        spread: Floats are this times a standard normal.
+    """
+
+    size: int
+    integers: int
+    spread: float = 1.0
+
+
+ATTEMPTS = (Attempt(4, 4), Attempt(4, 2), Attempt(32, 2), Attempt(1, 1), Attempt(96, 1, 0.1))
+
+
+def generated(
+    signature: SignatureInfo, hints: Mapping[str, Hint], seed: int, attempt: Attempt
+) -> list[dict[str, Array]]:
+    """The calls of one attempt."""
+    random = np.random.default_rng(seed)
+    free = any(_is_free(i) for i in signature.inputs)
+    calls = [
+        dict(_call(signature, hints, random, batch, attempt))
+        for batch in (BATCHES if free else (1,))
+    ]
+    if any(i.default is not None for i in signature.inputs):
+        defaults = {i.name: i.default for i in signature.inputs if i.default is not None}
+        calls.append({**calls[-1], **defaults})
+    return calls
+
+
+def from_file(path: Path, signature: SignatureInfo) -> list[dict[str, Array]]:
+    """The one call of an ``.npz`` file: arrays by input name, or ``signature/input``.
+
+    Raises:
+        UsageError: the file cannot be read, or lacks an input.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as loaded:
+            arrays = {name: loaded[name] for name in loaded.files}
+    except (OSError, ValueError, EOFError, TypeError, AttributeError) as error:
+        raise UsageError(
+            f"{path} is not an .npz file that can be read: {error}", where="--data"
+        ) from error
+    call = {}
+    for info in signature.inputs:
+        name = next((n for n in (f"{signature.name}/{info.name}", info.name) if n in arrays), None)
+        if name is None and info.default is not None:
+            call[info.name] = info.default
+        elif name is None:
+            raise UsageError(
+                f"{path.name} has no array for the input {info.name!r}",
+                where="--data",
+                hint=f"it has {', '.join(arrays) or 'nothing'}",
+            )
+        else:
+            call[info.name] = _as(info, arrays[name])
+    return [call]
+
+
+def _as(info: TensorInfo, array: Array) -> Array:
+    if info.dtype is DType.STRING:
+        flat = np.empty(array.size, object)
+        flat[:] = [v if isinstance(v, bytes) else str(v).encode() for v in array.ravel().tolist()]
+        return flat.reshape(array.shape)
+    return array.astype(info.dtype.numpy)
+
+
+def _is_free(info: TensorInfo) -> bool:
+    return info.shape is None or (len(info.shape) > 0 and info.shape[0] is None)
+
+
+def _call(
+    signature: SignatureInfo,
+    hints: Mapping[str, Hint],
+    random: np.random.Generator,
+    batch: int,
+    attempt: Attempt,
+) -> Iterator[tuple[str, Array]]:
+    sparse = _sparse_inputs(signature)
+    for info in signature.inputs:
+        base = info.name.rpartition("/")[0]
+        if base in sparse:
+            if info.name.endswith(_SPARSE[0]):
+                yield from _sparse(sparse[base], base, random, batch, attempt)
+            continue
+        shape = _shape(info, batch, attempt)
+        yield info.name, _values(info.dtype, shape, hints.get(info.name, Hint()), random, attempt)
+
+
+def _shape(info: TensorInfo, batch: int, attempt: Attempt) -> tuple[int, ...]:
+    if info.shape is None:
+        return (batch, attempt.size)
+    return tuple(
+        dim if isinstance(dim, int) else (batch if axis == 0 else attempt.size)
+        for axis, dim in enumerate(info.shape)
+    )
+
+
+def _values(
+    dtype: DType,
+    shape: tuple[int, ...],
+    hint: Hint,
+    random: np.random.Generator,
+    attempt: Attempt,
+) -> Array:
+    if hint.features:
+        count = int(np.prod(shape))
+        return _objects([_example(hint.features, random, attempt) for _ in range(count)], shape)
+    if dtype is DType.STRING:
+        known = [w for w in hint.words if isinstance(w, bytes)]
+        words = [*known, *WORDS] if known else list(WORDS)
+        picked = random.permutation(len(words)).tolist()
+        count = int(np.prod(shape))
+        return _objects([words[picked[i % len(picked)]] for i in range(count)], shape)
+    if dtype is DType.BOOL:
+        return random.integers(0, 2, shape).astype(bool)
+    kind = dtype.numpy.kind
+    if kind in "iu" or dtype in {DType.INT4, DType.UINT4}:
+        keys = [w for w in hint.words if isinstance(w, int)]
+        if keys:
+            return np.asarray(random.choice([*keys, max(keys) + 1], shape), dtype.numpy)
+        top = hint.bound or (256 if dtype is DType.UINT8 else attempt.integers)
+        return random.integers(0, top, shape).astype(dtype.numpy)
+    values = random.standard_normal(shape) * attempt.spread
+    if kind == "c":
+        return (values + 1j * random.standard_normal(shape)).astype(dtype.numpy)
+    return np.asarray(values).astype(dtype.numpy)
+
+
+def _objects(values: Sequence[bytes], shape: tuple[int, ...]) -> Array:
+    flat = np.empty(len(values), object)
+    flat[:] = values
+    return flat.reshape(shape)
+
+
+def _sparse_inputs(signature: SignatureInfo) -> dict[str, TensorInfo]:
+    """Names of sparse inputs, which come as three parts, with the one that holds the values."""
+    names = {i.name: i for i in signature.inputs}
+    return {
+        base: names[base + _SPARSE[1]]
+        for name in names
+        if name.endswith(_SPARSE[0])
+        and all((base := name[: -len(_SPARSE[0])]) + p in names for p in _SPARSE)
+    }
+
+
+def _sparse(
+    values: TensorInfo, base: str, random: np.random.Generator, batch: int, attempt: Attempt
+) -> Iterator[tuple[str, Array]]:
+    width = attempt.size
+    indices = np.array([[row, int(random.integers(0, width))] for row in range(batch)], np.int64)
+    yield f"{base}/indices", indices
+    yield f"{base}/values", _values(values.dtype, (batch,), Hint(), random, attempt)
+    yield f"{base}/dense_shape", np.array([batch, width], np.int64)
+
+
+def _example(
+    features: Sequence[TensorInfo], random: np.random.Generator, attempt: Attempt
+) -> bytes:
+    """A serialized tf.Example with the features that the parser wants."""
+    example = example_pb2.Example()
+    for info in features:
+        key, _, part = info.name.rpartition("/")
+        if part in {"indices", "dense_shape"} and key:
+            continue
+        name = key if part == "values" and key else info.name
+        dims = (info.shape or ())[1:] if name == info.name else (1,)
+        count = int(np.prod([d if isinstance(d, int) else 1 for d in dims]))
+        values = _values(info.dtype, (count,), Hint(), random, attempt).tolist()
+        feature = example.features.feature[name]
+        if info.dtype is DType.STRING:
+            feature.bytes_list.value.extend(values)
+        elif info.dtype is DType.INT64:
+            feature.int64_list.value.extend(values)
+        else:
+            feature.float_list.value.extend(values)
+    return example.SerializeToString(deterministic=True)

@@ -1,0 +1,55 @@
+"""TF2 SavedModels run the TF2 way: loaded, and called by signature."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Self
+
+import numpy as np
+
+from smconvert.converters import Executable
+from smconvert.model import Array, DType
+
+
+class TensorFlowRuntime:
+    """Opens signatures of SavedModels with ``tf.saved_model.load``."""
+
+    def open(self, executable: Executable, device: str) -> TensorFlowSession:
+        """The model, loaded afresh."""
+        return TensorFlowSession(executable)
+
+
+class TensorFlowSession:
+    """A loaded model's signature."""
+
+    def __init__(self, executable: Executable) -> None:
+        import tensorflow as tf
+
+        settings = executable.settings
+        self._signature = executable.signature
+        self._names = settings.get("input_names", {})
+        # The model must outlive its functions, which hold its variables weakly.
+        self._model = tf.saved_model.load(str(executable.path), tags=settings["tags"])
+        self._function = self._model.signatures[settings["signature"]]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        del self._function, self._model
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """One call."""
+        import tensorflow as tf
+
+        fed = {
+            self._names.get(name, name): tf.constant(value, self._signature.input(name).dtype.label)
+            for name, value in feeds.items()
+        }
+        outputs = self._function(**fed)
+        return {
+            o.name: np.asarray(
+                outputs[o.name].numpy(), dtype=object if o.dtype is DType.STRING else None
+            )
+            for o in self._signature.outputs
+        }

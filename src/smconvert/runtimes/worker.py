@@ -1,0 +1,91 @@
+"""The process that a runtime runs in: ``python -m smconvert.runtimes.worker NAME DEVICE IN OUT``.
+
+Requests are lines of JSON on the file descriptor IN, answers on OUT; stdout and stderr are left to
+whatever the runtime prints.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from smconvert.converters import Executable
+from smconvert.errors import SmconvertError
+from smconvert.model import Array, DType, SignatureInfo, TensorInfo
+from smconvert.runtimes import arrays
+from smconvert.runtimes.protocol import RUNTIMES, Runtime
+
+
+def to_json(executable: Executable) -> dict[str, Any]:
+    """An executable as JSON values."""
+    signature = executable.signature
+    return {
+        "runtime": executable.runtime,
+        "path": str(executable.path),
+        "name": signature.name,
+        "inputs": [_tensor(i) for i in signature.inputs],
+        "outputs": [_tensor(o) for o in signature.outputs],
+        "settings": dict(executable.settings),
+    }
+
+
+def from_json(data: dict[str, Any]) -> Executable:
+    """The executable that :func:`to_json` wrote (defaults are only known to exist)."""
+    signature = SignatureInfo(
+        data["name"],
+        tuple(_info(i) for i in data["inputs"]),
+        tuple(_info(o) for o in data["outputs"]),
+    )
+    return Executable(data["runtime"], Path(data["path"]), signature, data["settings"])
+
+
+def main(name: str, device: str, requests: int, answers: int) -> None:
+    """Serves requests until the pipe closes."""
+    with os.fdopen(requests) as incoming, os.fdopen(answers, "w") as outgoing:
+        (point,) = entry_points(group=RUNTIMES, name=name)
+        runtime: Runtime = point.load()()
+        for line in incoming:
+            outgoing.write(json.dumps(_answer(runtime, device, json.loads(line))) + "\n")
+            outgoing.flush()
+
+
+def _answer(runtime: Runtime, device: str, request: dict[str, Any]) -> dict[str, Any]:
+    folder = Path(request["folder"])
+    try:
+        results = []
+        with runtime.open(from_json(request["executable"]), device) as session:
+            for number, call in enumerate(request["calls"]):
+                outputs = session.run(arrays.read(call, folder))
+                results.append(arrays.write(outputs, folder, f"out-{number}"))
+    except SmconvertError as error:
+        return {"error": error.message, "where": error.where, "hint": error.hint}
+    except Exception as error:
+        text = [line for line in str(error).splitlines() if line.strip()]
+        return {"error": f"{type(error).__name__}: {' '.join(text[:3])[:600]}"}
+    return {"results": results}
+
+
+def _tensor(info: TensorInfo) -> dict[str, Any]:
+    return {
+        "name": info.name,
+        "dtype": info.dtype.label,
+        "shape": None if info.shape is None else list(info.shape),
+        "tensor": info.tensor,
+        "optional": info.default is not None,
+    }
+
+
+def _info(data: dict[str, Any]) -> TensorInfo:
+    default: Array | None = np.zeros(0) if data["optional"] else None
+    shape = None if data["shape"] is None else tuple(data["shape"])
+    return TensorInfo(data["name"], DType.from_label(data["dtype"]), shape, data["tensor"], default)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))

@@ -1,0 +1,176 @@
+"""Worker processes: one for each runtime and device, so that nothing of one reaches another.
+
+A worker that dies or hangs is an error of the run, never of this process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Self
+
+from smconvert.converters import Executable
+from smconvert.errors import RuntimeFailure
+from smconvert.model import Array
+from smconvert.runtimes import arrays
+from smconvert.runtimes.worker import to_json
+
+TIMEOUT = 600.0
+"""Seconds that one run may take, loading included."""
+
+_SETTINGS = {
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "TF_DETERMINISTIC_OPS": "1",
+    "NVIDIA_TF32_OVERRIDE": "0",
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+@dataclass
+class _Process:
+    popen: subprocess.Popen[bytes]
+    requests: int
+    answers: int
+    log: IO[bytes]
+    pending: bytes = b""
+
+
+class Workers:
+    """Runs executables in worker processes that are kept until the context ends."""
+
+    def __init__(self) -> None:
+        self._processes: dict[tuple[str, str], _Process] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for process in self._processes.values():
+            _end(process)
+        self._processes.clear()
+
+    def run(
+        self,
+        executable: Executable,
+        calls: Sequence[Mapping[str, Array]],
+        *,
+        device: str = "cpu",
+        timeout: float = TIMEOUT,
+    ) -> list[dict[str, Array]]:
+        """Opens an executable afresh and calls it once for each of ``calls``, in order.
+
+        Raises:
+            RuntimeFailure: the runtime refused the artifact or the feeds, died, or took longer
+                than ``timeout`` seconds.
+        """
+        key = executable.runtime, device
+        process = self._processes.get(key) or self._processes.setdefault(key, _start(*key))
+        with tempfile.TemporaryDirectory(prefix="smconvert-") as name:
+            folder = Path(name)
+            request = {
+                "executable": to_json(executable),
+                "folder": name,
+                "calls": [arrays.write(c, folder, f"in-{i}") for i, c in enumerate(calls)],
+            }
+            try:
+                answer = _ask(process, request, timeout, executable.runtime)
+            except BaseException:
+                self._processes.pop(key, None)
+                _end(process)
+                raise
+            if "error" in answer:
+                raise RuntimeFailure(
+                    answer["error"],
+                    where=answer.get("where") or f"{executable.runtime}, {executable.path}",
+                    hint=answer.get("hint"),
+                )
+            return [arrays.read(result, folder) for result in answer["results"]]
+
+
+def _start(runtime: str, device: str) -> _Process:
+    theirs_in, requests = os.pipe()
+    answers, theirs_out = os.pipe()
+    log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+    environment = {**os.environ, **_SETTINGS}
+    if device == "cpu":
+        environment["CUDA_VISIBLE_DEVICES"] = ""
+    popen = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "smconvert.runtimes.worker",
+            runtime,
+            device,
+            str(theirs_in),
+            str(theirs_out),
+        ],
+        pass_fds=(theirs_in, theirs_out),
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        env=environment,
+        start_new_session=True,
+    )
+    os.close(theirs_in)
+    os.close(theirs_out)
+    return _Process(popen, requests, answers, log)
+
+
+def _ask(process: _Process, request: Mapping[str, Any], timeout: float, runtime: str) -> Any:
+    try:
+        _write(process.requests, (json.dumps(request) + "\n").encode())
+    except OSError as error:
+        raise _died(process, runtime) from error
+    deadline = time.monotonic() + timeout
+    while b"\n" not in process.pending:
+        left = deadline - time.monotonic()
+        ready, _, _ = select.select([process.answers], [], [], max(left, 0))
+        if not ready:
+            raise RuntimeFailure(
+                f"the runtime {runtime} did not answer within {timeout:g} seconds",
+                hint="the model may be too large for this machine, or hang",
+            )
+        block = os.read(process.answers, 1 << 16)
+        if not block:
+            raise _died(process, runtime)
+        process.pending += block
+    line, _, process.pending = process.pending.partition(b"\n")
+    return json.loads(line)
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def _died(process: _Process, runtime: str) -> RuntimeFailure:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.popen.wait(5)
+    code = process.popen.returncode
+    how = f"by signal {-code}" if code is not None and code < 0 else f"with exit code {code}"
+    process.log.seek(0)
+    lines = process.log.read().decode(errors="replace").strip().splitlines()
+    return RuntimeFailure(
+        f"the process of the runtime {runtime} ended {how}",
+        where="; ".join(lines[-3:])[:600] or None,
+    )
+
+
+def _end(process: _Process) -> None:
+    for descriptor in (process.requests, process.answers):
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.popen.pid, signal.SIGKILL)
+    process.popen.wait()
+    process.log.close()
