@@ -104,7 +104,7 @@ def _missing_graph(prefix: str, kind: str) -> SourceError:
             hint="name the code that builds it: --model package.module:factory",
         )
     return SourceError(
-        f"the checkpoint holds variables only, and its graph {Path(prefix).name}.meta is missing",
+        f"the checkpoint holds variables only; its graph {Path(prefix).name}.meta is missing",
         where=prefix,
         hint=f"convert the graph it belongs to: smconvert convert graph.pb DST --checkpoint {prefix}",
     )

@@ -128,6 +128,7 @@ class TensorInfo:
         shape: Its dimensions; None where the rank is unknown.
         tensor: Its name in the source graph (``softmax:0``), where there is one graph to name.
         default: The value used when an input is not fed; None means that it must be fed.
+        sparse: For the three parts of a sparse input, the shape of the whole as declared.
     """
 
     name: str
@@ -135,6 +136,7 @@ class TensorInfo:
     shape: Shape | None
     tensor: str | None = None
     default: Array | None = field(default=None, compare=False)
+    sparse: Shape | None = None
 
     def __str__(self) -> str:
         dims = (

@@ -224,9 +224,10 @@ def run(
     signature = _only(reader.describe(match.path, options).signatures)
     given = feeds(signature) if callable(feeds) else feeds
     _ensure_fed(signature, given)
+    defaults = {i.name: i.default for i in signature.inputs if i.default is not None}
     executable = reader.executable(match.path, options, signature)
     with _opened(workers) as running:
-        return running.run(executable, [given])[0]
+        return running.run(executable, [{**defaults, **given}])[0]
 
 
 def _load(

@@ -72,9 +72,8 @@ def publish(artifact: Artifact, destination: Path, staging: Path) -> Artifact:
     aside.mkdir()
     done: list[tuple[Path, Path | None]] = []
     try:
-        for old, new in [*zip(artifact.companions, moved.companions, strict=True)] + [
-            (artifact.path, moved.path)
-        ]:
+        companions = zip(artifact.companions, moved.companions, strict=True)
+        for old, new in (*companions, (artifact.path, moved.path)):
             kept = None
             if os.path.lexists(new):
                 kept = aside / f"{len(done)}"

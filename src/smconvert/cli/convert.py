@@ -102,19 +102,20 @@ def convert(
 
       smconvert convert model.ckpt-900.meta served/ --outputs prob=softmax --set is_training=false
 
-      smconvert convert graph.pb out.pb --checkpoint ckpt --map-variable '*=*/ExponentialMovingAverage'
+      smconvert convert graph.pb out.onnx --checkpoint ckpt --map-variable '*=*/EMA'
 
     Exit codes: 0 done and checked, 2 usage, 3 source unreadable, 4 cannot be converted,
     5 the result differs, 6 converted, but the check could not be run.
     """
     with errors_as_exit_codes(debug):
-        quieten_tensorflow()
         from smconvert import pipeline
         from smconvert.cli.report import conversion_json, conversion_text
         from smconvert.converters import TargetOptions
         from smconvert.parity.check import CheckOptions
 
         with progress(quiet, verbose) as step:
+            step("starting TensorFlow")
+            quieten_tensorflow()
             conversion = pipeline.convert(
                 source,
                 destination,

@@ -45,7 +45,12 @@ def feeds_for(
 
 def save_npz(outputs: Mapping[str, Array], path: Path) -> None:
     """Writes outputs as ``.npz``; strings become fixed-width bytes, so that nothing is pickled."""
-    np.savez(path, **{n: a.astype(bytes) if a.dtype == object else a for n, a in outputs.items()})
+    arrays: dict[str, Any] = {
+        name: array.astype(bytes) if array.dtype == object else array
+        for name, array in outputs.items()
+    }
+    with path.open("wb") as stream:
+        np.savez(stream, **arrays)
 
 
 def _array_of_file(text: str, flag: str) -> Array:

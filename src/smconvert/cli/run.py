@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from smconvert.cli import options
-from smconvert.cli.console import errors_as_exit_codes, quieten_tensorflow, stdout
+from smconvert.cli.console import errors_as_exit_codes, stdout
 
 FEEDS = "What to feed"
 
@@ -66,14 +66,13 @@ def run(
 
     [bold]Examples[/bold]
 
-      smconvert run iris.onnx --input-exprs 'SepalLength=[[5.1]]' --input-exprs 'SepalWidth=[[3.3]]' ...
+      smconvert run model.onnx --input-exprs 'x=[[5.1, 3.3]]' --json
 
       smconvert run export/ --signature predict --inputs x=features.npz[x] --save out.npz
 
-      smconvert run export/ --signature classification --input-examples 'inputs=[{"SepalLength": [5.1]}]'
+      smconvert run export/ --signature classify --input-examples 'inputs=[{"age": [22.0]}]'
     """
     with errors_as_exit_codes(debug):
-        quieten_tensorflow()
         from smconvert import pipeline
         from smconvert.cli.feeds import feeds_for, save_npz
         from smconvert.cli.report import outputs_json, print_outputs

@@ -13,7 +13,7 @@ from smconvert.errors import ConversionError
 from smconvert.graph.candidates import INPUT_OPS, PIPELINE_OPS
 from smconvert.graph.names import full, is_control, legal_names, node_of, short
 from smconvert.graph.protos import attr_value_pb2, graph_pb2, node_def_pb2
-from smconvert.graph.tensors import shape_of
+from smconvert.graph.tensors import array_of, shape_of
 from smconvert.model import DType, Shape, SignatureInfo, TensorInfo
 
 NOTES = ("_output_shapes", "_class")
@@ -111,6 +111,7 @@ def placeholder(name: str, dtype: DType, shape: Shape | None) -> node_def_pb2.No
     node = node_def_pb2.NodeDef(name=name, op="Placeholder")
     node.attr["dtype"].type = dtype.number
     proto = node.attr["shape"].shape
+    proto.SetInParent()
     if shape is None:
         proto.unknown_rank = True
     for size in shape or ():
@@ -188,11 +189,28 @@ def _placeholder_shape(info: TensorInfo, nodes: Mapping[str, node_def_pb2.NodeDe
     shapes = node.attr["output_shapes"].list.shape if "output_shapes" in node.attr else ()
     if port < len(shapes):
         return shape_of(shapes[port])
+    if node.op.startswith("QueueDequeue"):
+        return _dequeued_shape(node, port, nodes)
     if node.op in INPUT_OPS and "shape" in node.attr:
         shape = shape_of(node.attr["shape"].shape)
         # Before GraphDef version 24 an empty shape meant an unknown one (array_ops.cc).
         return shape or None if node.op == "Placeholder" and shape == () else shape
     return None
+
+
+def _dequeued_shape(
+    dequeue: node_def_pb2.NodeDef, port: int, nodes: Mapping[str, node_def_pb2.NodeDef]
+) -> Shape | None:
+    """A component's shape, behind the number of rows where many are taken (data_flow_ops.cc)."""
+    queue = nodes.get(node_of(dequeue.input[0]))
+    components = queue.attr["shapes"].list.shape if queue is not None else ()
+    shape = shape_of(components[port]) if port < len(components) else None
+    if shape is None or dequeue.op in {"QueueDequeue", "QueueDequeueV2"}:
+        return shape
+    count = nodes.get(node_of(dequeue.input[1]))
+    if count is None or count.op != "Const" or "UpTo" in dequeue.op:
+        return (None, *shape)
+    return (int(array_of(count.attr["value"].tensor)), *shape)
 
 
 def _add_functions(result: graph_pb2.GraphDef, graph: graph_pb2.GraphDef) -> None:

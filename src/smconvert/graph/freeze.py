@@ -87,8 +87,8 @@ def freeze(signature: Signature) -> FrozenGraph:
     tables = tuple(_tables(graph, function))
     inputs, outputs = _endpoints(signature, frozen)
     stable = dict(_variable_names(function))
-    graph, inputs, outputs, names = _renamed(graph, inputs, outputs, stable)
-    tables = tuple(replace(t, node=names.get(t.node, t.node)) for t in tables)
+    graph, inputs, outputs, renamed = _renamed(graph, inputs, outputs, stable)
+    tables = tuple(replace(t, node=renamed.get(t.node, t.node)) for t in tables)
     return FrozenGraph(_sorted(graph), inputs, outputs, tables, nodes_before)
 
 

@@ -39,7 +39,7 @@ class Hint:
     """What one input may hold.
 
     Attributes:
-        bound: Indices go from 0 to below this.
+        bound: Indices go from 0 to below this; of a sparse shape, the size of the last dimension.
         words: Strings (or numbers) that a table knows.
         features: The features that a tf.Example must have.
     """
@@ -73,6 +73,9 @@ def _hint(frozen: FrozenGraph, placeholder: str) -> Hint:
         elif node.op == "OneHot" and position == 0:
             depth = nodes[_origin(nodes, node.input[1])]
             bounds += [int(array_of(depth.attr["value"].tensor))] if depth.op == "Const" else []
+        elif node.op == "SparseTensorDenseMatMul" and position == 2:
+            dense = nodes[_origin(nodes, node.input[3])].attr["value"].tensor.tensor_shape
+            bounds += [d for d in (shape_of(dense) or ())[:1] if isinstance(d, int)]
         elif node.op in PARSERS and position == 0:
             features += parsed_features(node, nodes)
     return Hint(min(bounds, default=None), tuple(words), tuple(features))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from smconvert.converters import SourceOptions
+from smconvert.converters import Candidate, SourceOptions
 from smconvert.errors import UsageError
 from smconvert.graph import candidates
 from smconvert.graph.names import full, nearest, node_of, port_of
@@ -103,7 +103,7 @@ def _sparse(name: str, info: meta_graph_pb2.TensorInfo) -> Iterator[TensorInfo]:
         ("dense_shape", DType.INT64, (rank,), sparse.dense_shape_tensor_name),
     )
     for part, dtype, dims, tensor in parts:
-        yield TensorInfo(f"{name}/{part}", dtype, dims, full(tensor))
+        yield TensorInfo(f"{name}/{part}", dtype, dims, full(tensor), sparse=shape)
 
 
 def _named(meta_graph: meta_graph_pb2.MetaGraphDef, options: SourceOptions) -> SignatureInfo:
@@ -130,7 +130,7 @@ def _inferred(graph: graph_pb2.GraphDef) -> SignatureInfo:
 
 
 def _guess(
-    ranked: tuple[candidates.Candidate, ...],
+    ranked: tuple[Candidate, ...],
     graph: graph_pb2.GraphDef,
     kind: str,
     flag: str,

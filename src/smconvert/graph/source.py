@@ -22,7 +22,7 @@ class GraphSource:
         path: The artifact.
         meta_graph: The graph, its collections and its saver; a bare GraphDef is wrapped in one.
         signatures: What will be converted; each ``TensorInfo.tensor`` names a tensor of the graph.
-        checkpoint: Prefix of the checkpoint with the variables' values; text, as it may end in ``/``.
+        checkpoint: Prefix of the checkpoint with the variables' values; it may end in ``/``.
         assets: Name of the tensor that holds a file name (``Const_1:0``) to the file on disk.
         init_op: Node that a session runs after restoring (tables, local variables).
     """

@@ -126,7 +126,7 @@ def _check(
         return SignatureParity(
             signature.name,
             Verdict.NOT_RUN,
-            reason=f"the source did not run: {error.message}; --data FILE.npz gives inputs it takes",
+            reason=f"the source did not run: {error.message}; --data FILE.npz gives its inputs",
         )
     try:
         actual = workers.run(result, calls)

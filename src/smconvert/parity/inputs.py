@@ -9,7 +9,7 @@ accepts is used.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,14 +32,23 @@ class Attempt:
         size: Of free dimensions other than the batch.
         integers: Unbounded integers go from 0 to below this.
         spread: Floats are this times a standard normal.
+        scalars: Integers and booleans of unknown rank are scalars (counts, switches).
     """
 
     size: int
     integers: int
     spread: float = 1.0
+    scalars: bool = False
 
 
-ATTEMPTS = (Attempt(4, 4), Attempt(4, 2), Attempt(32, 2), Attempt(1, 1), Attempt(96, 1, 0.1))
+ATTEMPTS = (
+    Attempt(4, 4),
+    Attempt(4, 4, scalars=True),
+    Attempt(4, 2),
+    Attempt(32, 2, scalars=True),
+    Attempt(1, 1),
+    Attempt(96, 1, 0.1),
+)
 
 
 def generated(
@@ -111,7 +120,8 @@ def _call(
         base = info.name.rpartition("/")[0]
         if base in sparse:
             if info.name.endswith(_SPARSE[0]):
-                yield from _sparse(sparse[base], base, random, batch, attempt)
+                known = hints.get(f"{base}/dense_shape", Hint())
+                yield from _sparse(sparse[base], base, known, random, batch, attempt)
             continue
         shape = _shape(info, batch, attempt)
         yield info.name, _values(info.dtype, shape, hints.get(info.name, Hint()), random, attempt)
@@ -119,7 +129,8 @@ def _call(
 
 def _shape(info: TensorInfo, batch: int, attempt: Attempt) -> tuple[int, ...]:
     if info.shape is None:
-        return (batch, attempt.size)
+        numeric = info.dtype is DType.BOOL or info.dtype.label.startswith(("int", "uint"))
+        return () if attempt.scalars and numeric else (batch, attempt.size)
     return tuple(
         dim if isinstance(dim, int) else (batch if axis == 0 else attempt.size)
         for axis, dim in enumerate(info.shape)
@@ -175,13 +186,21 @@ def _sparse_inputs(signature: SignatureInfo) -> dict[str, TensorInfo]:
 
 
 def _sparse(
-    values: TensorInfo, base: str, random: np.random.Generator, batch: int, attempt: Attempt
+    values: TensorInfo,
+    base: str,
+    hint: Hint,
+    random: np.random.Generator,
+    batch: int,
+    attempt: Attempt,
 ) -> Iterator[tuple[str, Array]]:
-    width = attempt.size
-    indices = np.array([[row, int(random.integers(0, width))] for row in range(batch)], np.int64)
-    yield f"{base}/indices", indices
-    yield f"{base}/values", _values(values.dtype, (batch,), Hint(), random, attempt)
-    yield f"{base}/dense_shape", np.array([batch, width], np.int64)
+    """One value in each row of a sparse tensor, in the order of their indices."""
+    whole = _shape(replace(values, shape=values.sparse or (None, None)), batch, attempt)
+    whole = (*whole[:-1], hint.bound or whole[-1])
+    rows = range(whole[0]) if len(whole) > 1 else [0]
+    indices = [[row, *(int(random.integers(0, d)) for d in whole[1:])] for row in rows]
+    yield f"{base}/indices", np.array(indices, np.int64)
+    yield f"{base}/values", _values(values.dtype, (len(indices),), Hint(), random, attempt)
+    yield f"{base}/dense_shape", np.array(whole, np.int64)
 
 
 def _example(

@@ -7,6 +7,7 @@ strings as their bytes in a row with the offsets between them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def _read(entry: dict[str, Any], folder: Path) -> Array:
         data = np.load(file, allow_pickle=False).tobytes()
         offsets = np.load(file.with_suffix(".offsets.npy"), allow_pickle=False)
         flat = np.empty(len(offsets) - 1, object)
-        flat[:] = [data[a:b] for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+        flat[:] = [data[a:b] for a, b in pairwise(offsets)]
         return flat.reshape(shape)
     array: Array = np.load(file, allow_pickle=False)
     if array.dtype != dtype.numpy:
