@@ -7,7 +7,11 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
-sys.path.insert(0, str(Path(__file__).parent))
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE / "data")]
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, [str(HERE / "data"), os.environ.get("PYTHONPATH")])
+)
 
 from smconvert.runtimes.workers import Workers
 

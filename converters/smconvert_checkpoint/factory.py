@@ -95,7 +95,7 @@ def restored(factory: str, prefix: str) -> Any:
         # Saved as tf.train.Checkpoint(model=...): the object is a child of the root.
         whole = tf.train.Checkpoint(**{next(iter(children)): built})
     try:
-        status = whole.restore(prefix)
+        status = whole.read(prefix)
         status.assert_existing_objects_matched()
         status.expect_partial()
     except (AssertionError, ValueError, tf.errors.OpError) as error:
@@ -135,7 +135,7 @@ def _concrete(function: Any) -> Any:
     """One call by keywords that returns a dict, as a SavedModel's signatures do."""
     import tensorflow as tf
 
-    specs = [s for s in tf.nest.flatten(function.input_signature)]
+    specs = tf.nest.flatten(function.input_signature)
     names = [s.name or f"input_{i}" for i, s in enumerate(specs)]
 
     @tf.function(autograph=False)

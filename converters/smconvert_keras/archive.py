@@ -125,11 +125,14 @@ def weights(file: KerasFile) -> tuple[VariableInfo, ...]:
     try:
         if file.container == "hdf5":
             with h5py.File(file.path, "r") as stream:
-                root = stream["model_weights"] if "model_weights" in stream else stream
+                root = stream.get("model_weights", stream)
                 return tuple(_datasets(root, ""))
-        with zipfile.ZipFile(file.path) as archive, archive.open("model.weights.h5") as inner:
-            with h5py.File(inner, "r") as stream:
-                return tuple(v for v in _datasets(stream, "") if "optimizer" not in v.name)
+        with (
+            zipfile.ZipFile(file.path) as archive,
+            archive.open("model.weights.h5") as inner,
+            h5py.File(inner, "r") as stream,
+        ):
+            return tuple(v for v in _datasets(stream, "") if "optimizer" not in v.name)
     except (OSError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
         raise SourceError(
             f"the weights of {file.path.name} cannot be read: {str(error)[:160]}",

@@ -51,7 +51,7 @@ class KerasImporter:
         try:
             ensure_no_code(file, options.custom_objects)
         except SmconvertError as error:
-            blockers = {t: (error.message,) for t in ("savedmodel", "graphdef", "onnx")}
+            blockers = dict.fromkeys(("savedmodel", "graphdef", "onnx"), (error.message,))
         return Description(
             format=self.format,
             path=path,

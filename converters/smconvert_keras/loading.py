@@ -79,6 +79,8 @@ def input_names(model: Any) -> list[str]:
 def output_names(model: Any, count: int) -> list[str]:
     """The names of a model's outputs: those of its output layers."""
     known = list(getattr(model, "output_names", None) or [])
+    if not known and count == 1 and getattr(model, "layers", None):
+        known = [model.layers[-1].name]
     if len(known) != count:
         known = [f"output_{i}" for i in range(count)]
     return _unique([str(n) for n in known])

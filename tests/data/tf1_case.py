@@ -39,7 +39,9 @@ def _number(value):
     return value
 
 
-def write_case(folder, source, format, signatures, load=None, notes="", variant=""):
+def write_case(
+    folder, source, format, signatures, load=None, notes="", variant="", made_by="tensorflow 1.15.5"
+):
     """Writes ``case.json``; ``signatures`` is name -> list of (inputs, outputs) array dicts."""
     recorded = {
         name: {
@@ -56,7 +58,7 @@ def write_case(folder, source, format, signatures, load=None, notes="", variant=
     case = {
         "source": source,
         "format": format,
-        "made_by": "tensorflow 1.15.5",
+        "made_by": made_by,
         "notes": notes,
         "load": load or {},
         "signatures": recorded,
