@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 
 from smconvert.errors import SmconvertError, UsageError
 from smconvert.graph.freeze import freeze
 from smconvert.graph.names import is_control, node_of, port_of
-from smconvert.graph.protos import graph_pb2
+from smconvert.graph.protos import attr_value_pb2, function_pb2, graph_pb2
 from smconvert.model import DEFAULT_SIGNATURE, CanonicalModel, Signature
 
 
@@ -51,6 +52,7 @@ def computation(graph: graph_pb2.GraphDef, ends: list[str]) -> str:
 
     ``graph`` is in topological order.
     """
+    library = {f.signature.name: f for f in graph.library.function}
     digests: dict[str, str] = {}
     for node in graph.node:
         digest = hashlib.sha256(node.op.encode())
@@ -59,9 +61,40 @@ def computation(graph: graph_pb2.GraphDef, ends: list[str]) -> str:
         for key in sorted(node.attr):
             if not key.startswith("_"):
                 digest.update(key.encode())
-                digest.update(node.attr[key].SerializeToString(deterministic=True))
+                digest.update(_value(node.attr[key], library))
         for name in node.input:
             part = digests.get(node_of(name), node_of(name))
             digest.update(f"{is_control(name)}{part}:{port_of(name)}".encode())
         digests[node.name] = digest.hexdigest()
     return "".join(digests[end] for end in ends)
+
+
+def _value(
+    value: attr_value_pb2.AttrValue, library: Mapping[str, function_pb2.FunctionDef]
+) -> bytes:
+    """An attribute's content, with the bodies of functions in place of their names."""
+    named = attr_value_pb2.AttrValue()
+    named.CopyFrom(value)
+    for called in (*([named.func] if named.HasField("func") else ()), *named.list.func):
+        if called.name in library:
+            called.name = _body(library[called.name], library)
+    return named.SerializeToString(deterministic=True)
+
+
+def _body(
+    function: function_pb2.FunctionDef, library: Mapping[str, function_pb2.FunctionDef]
+) -> str:
+    plain = function_pb2.FunctionDef()
+    plain.CopyFrom(function)
+    plain.signature.name = ""
+    plain.attr.clear()
+    plain.arg_attr.clear()
+    for node in plain.node_def:
+        node.ClearField("experimental_debug_info")
+        for key in list(node.attr):
+            if key.startswith("_"):
+                del node.attr[key]
+            elif node.attr[key].HasField("func") and node.attr[key].func.name in library:
+                inner = library[node.attr[key].func.name]
+                node.attr[key].func.name = _body(inner, library)
+    return hashlib.sha256(plain.SerializeToString(deterministic=True)).hexdigest()
