@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 from smconvert.converters import Description, Executable, Match, SourceOptions, VariableInfo
 from smconvert.errors import SourceError, UsageError
@@ -31,8 +33,7 @@ class CheckpointImporter:
             described = MetaGraphImporter().describe(meta, _with(options, prefix))
             return replace(described, format=self.format, path=path)
         if options.factory is not None:
-            from smconvert_checkpoint import factory
-
+            factory = _factory()
             return factory.describe(path, prefix, options)
         index = read_index(prefix)
         return Description(
@@ -52,8 +53,7 @@ class CheckpointImporter:
         """As the graph beside it runs; or the object that the user's code builds."""
         prefix = _prefix(path)
         if options.factory is not None:
-            from smconvert_checkpoint import factory
-
+            factory = _factory()
             return factory.executable(path, prefix, options, signature)
         return MetaGraphImporter().executable(_meta(prefix), _with(options, prefix), signature)
 
@@ -65,12 +65,16 @@ class CheckpointImporter:
         """
         prefix = _prefix(path)
         if options.factory is not None:
-            from smconvert_checkpoint import factory
-
+            factory = _factory()
             return factory.load(path, prefix, options)
         model = MetaGraphImporter().load(_meta(prefix), _with(options, prefix))
         provenance = replace(model.provenance, format=self.format, source=str(path))
         return replace(model, provenance=provenance)
+
+
+def _factory() -> ModuleType:
+    """The module that runs the user's code, imported only when that is asked for."""
+    return importlib.import_module("smconvert_checkpoint.factory")
 
 
 def _prefix(path: Path) -> str:
@@ -106,5 +110,5 @@ def _missing_graph(prefix: str, kind: str) -> SourceError:
     return SourceError(
         f"the checkpoint holds variables only; its graph {Path(prefix).name}.meta is missing",
         where=prefix,
-        hint=f"convert the graph it belongs to: smconvert convert graph.pb DST --checkpoint {prefix}",
+        hint=f"name its graph: smconvert convert graph.pb DST --checkpoint {prefix}",
     )

@@ -123,7 +123,7 @@ def _declared(file: KerasFile) -> SignatureInfo:
     """The inputs and outputs that the config tells, without building the model."""
     config = file.config.get("config")
     layers = config.get("layers", []) if isinstance(config, dict) else []
-    inputs = []
+    inputs: list[TensorInfo] = []
     for layer in layers if isinstance(layers, list) else []:
         own = layer.get("config", {}) if isinstance(layer, dict) else {}
         shape = own.get("batch_shape") or own.get("batch_input_shape")

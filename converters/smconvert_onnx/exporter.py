@@ -20,6 +20,7 @@ from smconvert.graph.names import legal_names
 from smconvert.graph.sole import sole_signature
 from smconvert.model import Array, CanonicalModel, DType, Signature, SignatureInfo, TensorInfo
 from smconvert_onnx import audit, tf2onnx_engine
+from smconvert_onnx.canonical import canonicalize
 from smconvert_onnx.tf2onnx_engine import MAX_OPSET, MIN_OPSET
 
 SUFFIX = ".onnx"
@@ -102,7 +103,7 @@ def _write(
         "method": signature.method,
         "output_names": {k: v for k, v in output_names.items() if k != v},
     }
-    finished = _finished(converted, frozen, output_names, facts)
+    finished = canonicalize(_finished(converted, frozen, output_names, facts))
     audit.ensure_valid(finished)
     companions = _save(finished, path, options)
     return Written(path, companions, output_names, facts)

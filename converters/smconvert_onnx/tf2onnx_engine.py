@@ -55,7 +55,10 @@ def to_onnx(frozen: FrozenGraph, opset: int, renames: Mapping[str, str]) -> onnx
                     tensors_to_rename=dict(renames),
                     initialized_tables=_tables(frozen),
                 )
-                optimized = optimizer.optimize_graph(converted, catch_errors=False)
+                # Which of several equal nodes this pass keeps differs from run to run.
+                passes = optimizer._get_optimizers().copy()
+                passes.pop("merge_duplication")
+                optimized = optimizer.optimize_graph(converted, False, optimizers=passes)
             return optimized.make_model("smconvert")
         except ConversionError:
             raise
