@@ -26,6 +26,7 @@ class Call:
 @dataclass(frozen=True)
 class Case:
     name: str
+    file: Path
     source: Path
     format: str
     options: SourceOptions
@@ -63,6 +64,7 @@ def load_case(path: Path) -> Case:
     variant = path.stem.removeprefix("case").lstrip("_")
     return Case(
         name="-".join(filter(None, (path.parent.name, variant))),
+        file=path,
         source=Path(f"{path.parent}/{raw['source']}"),
         format=raw["format"],
         options=SourceOptions(**load),

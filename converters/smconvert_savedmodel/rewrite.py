@@ -15,7 +15,13 @@ from typing import Any
 
 from smconvert.errors import ConversionError
 from smconvert.graph.names import is_control, node_of
-from smconvert.graph.protos import meta_graph_pb2, node_def_pb2, saved_model_pb2
+from smconvert.graph.protos import (
+    graph_pb2,
+    meta_graph_pb2,
+    node_def_pb2,
+    saved_model_pb2,
+    tensor_pb2,
+)
 from smconvert.model import Method, TensorInfo
 
 FINGERPRINT = "fingerprint.pb"
@@ -85,9 +91,23 @@ def _rename(meta_graph: meta_graph_pb2.MetaGraphDef, renames: Mapping[str, Renam
             tensor = wanted.inputs[keyword]
             result.inputs[tensor.name].CopyFrom(info)
             if tensor.default is not None:
-                result.defaults[tensor.name].CopyFrom(
-                    tf.make_tensor_proto(tensor.default, tensor.dtype.label)
-                )
+                value = tf.make_tensor_proto(tensor.default, tensor.dtype.label)
+                result.defaults[tensor.name].CopyFrom(value)
+                _give_default(meta_graph.graph_def, node_of(info.name), value)
+
+
+def _give_default(graph: graph_pb2.GraphDef, name: str, value: tensor_pb2.TensorProto) -> None:
+    """Makes a placeholder one with a default, for sessions, which know no signature defaults."""
+    for node in graph.node:
+        if node.name == name and node.op == "Placeholder":
+            constant = graph.node.add(name=f"{name}/default", op="Const")
+            constant.attr["dtype"].type = value.dtype
+            constant.attr["value"].tensor.CopyFrom(value)
+            node.op = "PlaceholderWithDefault"
+            node.input.append(constant.name)
+            for key in [k for k in node.attr if k not in {"dtype", "shape"}]:
+                del node.attr[key]
+            return
 
 
 def _for_tf1(meta_graph: meta_graph_pb2.MetaGraphDef) -> Iterator[str]:

@@ -42,3 +42,7 @@ def main(
 def run() -> None:
     """The console script."""
     app()
+
+
+if __name__ == "__main__":
+    run()

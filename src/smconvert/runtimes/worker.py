@@ -22,6 +22,18 @@ from smconvert.runtimes import arrays
 from smconvert.runtimes.protocol import RUNTIMES, Runtime
 
 
+_AROUND = (
+    "Graph execution error",
+    "Detected at node",
+    "Node:",
+    "Original stack trace",
+    "[[",
+    "(0)",
+    "(1)",
+)
+"""How the lines begin with which TensorFlow surrounds what went wrong."""
+
+
 def to_json(executable: Executable) -> dict[str, Any]:
     """An executable as JSON values."""
     signature = executable.signature
@@ -66,9 +78,15 @@ def _answer(runtime: Runtime, device: str, request: dict[str, Any]) -> dict[str,
     except SmconvertError as error:
         return {"error": error.message, "where": error.where, "hint": error.hint}
     except Exception as error:
-        text = [line for line in str(error).splitlines() if line.strip()]
-        return {"error": f"{type(error).__name__}: {' '.join(text[:3])[:600]}"}
+        return {"error": f"{type(error).__name__}: {_reason(error)}"}
     return {"results": results}
+
+
+def _reason(error: Exception) -> str:
+    """The sentence of a runtime's error, without the stack and node lists around it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = [line for line in lines if not line.startswith(_AROUND)] or lines
+    return " ".join(told[:2])[:400]
 
 
 def _tensor(info: TensorInfo) -> dict[str, Any]:

@@ -1,0 +1,26 @@
+"""Runs a signature of a SavedModel in TensorFlow 1.15: ``run_tf1.py FOLDER SIGNATURE < inputs``.
+
+Inputs and outputs are JSON objects of recorded tensors (see ``tf1_case.py``).
+"""
+
+import json
+import sys
+
+import tensorflow as tf
+from tf1_case import decode, encode
+
+
+def main(folder, name):
+    feeds = {key: decode(tensor) for key, tensor in json.load(sys.stdin).items()}
+    with tf.compat.v1.Session(graph=tf.Graph()) as sess:
+        meta = tf.compat.v1.saved_model.load(sess, ["serve"], folder)
+        definition = meta.signature_def[name]
+        fed = {definition.inputs[key].name: value for key, value in feeds.items()}
+        for key, value in definition.defaults.items() if hasattr(definition, "defaults") else ():
+            fed.setdefault(definition.inputs[key].name, tf.make_ndarray(value))
+        outputs = sess.run({k: t.name for k, t in definition.outputs.items()}, fed)
+    print(json.dumps({key: encode(value) for key, value in outputs.items()}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
