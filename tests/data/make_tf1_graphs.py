@@ -55,10 +55,14 @@ def frozen(folder, inputs, outputs, calls, edit=None, text=False, infer=False, *
     if edit:
         edit(graph)
     write_graph(folder, graph, text)
-    load = {} if infer else {
-        "inputs": {k: t.name for k, t in inputs.items()},
-        "outputs": {k: t.name for k, t in outputs.items()},
-    }
+    load = (
+        {}
+        if infer
+        else {
+            "inputs": {k: t.name for k, t in inputs.items()},
+            "outputs": {k: t.name for k, t in outputs.items()},
+        }
+    )
     signatures = {"serving_default": recorded} if recorded else {}
     write_case(folder, "graph.pbtxt" if text else "graph.pb", "graphdef", signatures, load, **case)
 
@@ -86,14 +90,21 @@ def x_input(*shape):
 def frozen_mlp(folder):
     """A frozen network."""
     x = x_input(3)
-    frozen(folder, {"x": x}, {"y": tf.nn.softmax(mlp(x), name="y")}, [{"x": floats(2, 3)}, {"x": floats(1, 3)}])
+    frozen(
+        folder,
+        {"x": x},
+        {"y": tf.nn.softmax(mlp(x), name="y")},
+        [{"x": floats(2, 3)}, {"x": floats(1, 3)}],
+    )
 
 
 @fixture
 def frozen_mlp_text(folder):
     """The same in text form."""
     x = x_input(3)
-    frozen(folder, {"x": x}, {"y": tf.nn.softmax(mlp(x), name="y")}, [{"x": floats(2, 3)}], text=True)
+    frozen(
+        folder, {"x": x}, {"y": tf.nn.softmax(mlp(x), name="y")}, [{"x": floats(2, 3)}], text=True
+    )
 
 
 @fixture
@@ -106,7 +117,9 @@ def while_loop(folder):
     )
     y = tf.identity(y, name="y")
     frozen(
-        folder, {"x": x, "n": n}, {"y": y},
+        folder,
+        {"x": x, "n": n},
+        {"y": y},
         [{"x": floats(2, 2), "n": np.int32(3)}, {"x": floats(1, 2), "n": np.int32(0)}],
     )
 
@@ -121,7 +134,12 @@ def nested_while(folder):
         return i + 1, v
 
     _, y = tf.while_loop(lambda i, v: i < 3, outer, [tf.constant(0), x])
-    frozen(folder, {"x": x}, {"y": tf.identity(y, name="y")}, [{"x": floats(2, 2)}, {"x": floats(1, 2)}])
+    frozen(
+        folder,
+        {"x": x},
+        {"y": tf.identity(y, name="y")},
+        [{"x": floats(2, 2)}, {"x": floats(1, 2)}],
+    )
 
 
 @fixture
@@ -130,7 +148,9 @@ def cond(folder):
     x = x_input(2)
     y = tf.cond(tf.reduce_sum(x) > 0, lambda: x * 2, lambda: tf.exp(x))
     frozen(
-        folder, {"x": x}, {"y": tf.identity(y, name="y")},
+        folder,
+        {"x": x},
+        {"y": tf.identity(y, name="y")},
         [{"x": np.abs(floats(2, 2))}, {"x": -np.abs(floats(1, 2))}],
     )
 
@@ -142,10 +162,13 @@ def dynamic_rnn(folder):
     lengths = tf.placeholder(tf.int32, [None], name="lengths")
     outputs, state = tf.nn.dynamic_rnn(
         tf.nn.rnn_cell.GRUCell(3, kernel_initializer=tf.random_uniform_initializer(-1, 1, seed=2)),
-        x, lengths, dtype=tf.float32,
+        x,
+        lengths,
+        dtype=tf.float32,
     )
     frozen(
-        folder, {"x": x, "lengths": lengths},
+        folder,
+        {"x": x, "lengths": lengths},
         {"y": tf.identity(outputs, name="y"), "h": tf.identity(state, name="h")},
         [{"x": floats(2, 4, 3), "lengths": np.array([4, 1], np.int32)}],
     )
@@ -156,7 +179,12 @@ def tensor_array(folder):
     """A TensorArray written in a loop, through map_fn."""
     x = x_input(3)
     y = tf.map_fn(lambda row: tf.cumsum(row) * 2, x)
-    frozen(folder, {"x": x}, {"y": tf.identity(y, name="y")}, [{"x": floats(3, 3)}, {"x": floats(1, 3)}])
+    frozen(
+        folder,
+        {"x": x},
+        {"y": tf.identity(y, name="y")},
+        [{"x": floats(3, 3)}, {"x": floats(1, 3)}],
+    )
 
 
 @fixture
@@ -182,7 +210,9 @@ def unknown_rank(folder):
     """A placeholder of unknown rank."""
     x = tf.placeholder(tf.float32, name="x")
     frozen(
-        folder, {"x": x}, {"y": tf.multiply(tf.tanh(x), 3.0, name="y")},
+        folder,
+        {"x": x},
+        {"y": tf.multiply(tf.tanh(x), 3.0, name="y")},
         [{"x": floats(2, 3)}, {"x": floats(4)}],
     )
 
@@ -197,7 +227,9 @@ def unused_placeholders(folder):
         node = graph.node.add(name="left_over", op="Placeholder")
         node.attr["dtype"].type = 1
 
-    frozen(folder, {"x": x}, {"y": tf.negative(x, name="y")}, [{"x": floats(2, 2)}], edit, infer=True)
+    frozen(
+        folder, {"x": x}, {"y": tf.negative(x, name="y")}, [{"x": floats(2, 2)}], edit, infer=True
+    )
 
 
 @fixture
@@ -230,7 +262,13 @@ def unknown_op_edit(consumer):
 def unknown_op_offpath(folder):
     """An op that no TensorFlow knows, off the path."""
     x = x_input(2)
-    frozen(folder, {"x": x}, {"y": tf.negative(x, name="y")}, [{"x": floats(2, 2)}], unknown_op_edit(""))
+    frozen(
+        folder,
+        {"x": x},
+        {"y": tf.negative(x, name="y")},
+        [{"x": floats(2, 2)}],
+        unknown_op_edit(""),
+    )
 
 
 @fixture
@@ -253,8 +291,11 @@ def frozen_no_names(folder):
     image = tf.placeholder(tf.float32, [None, 8, 8, 2], name="image")
     prob = tf.nn.softmax(conv_net(image), name="prob")
     frozen(
-        folder, {"image": image}, {"prob": prob},
-        [{"image": floats(2, 8, 8, 2)}, {"image": floats(1, 8, 8, 2)}], infer=True,
+        folder,
+        {"image": image},
+        {"prob": prob},
+        [{"image": floats(2, 8, 8, 2)}, {"image": floats(1, 8, 8, 2)}],
+        infer=True,
     )
 
 
@@ -272,7 +313,11 @@ def frozen_with_training(folder):
     accuracy = tf.reduce_mean(tf.cast(hits, tf.float32), name="accuracy")
     gradient = tf.gradients(loss, tf.trainable_variables())[0]
     frozen(
-        folder, {"image": image}, {"prob": prob}, [{"image": floats(2, 8, 8, 2)}], infer=True,
+        folder,
+        {"image": image},
+        {"prob": prob},
+        [{"image": floats(2, 8, 8, 2)}],
+        infer=True,
         keep=[loss.op.name, accuracy.op.name, gradient.op.name],
     )
 
@@ -303,7 +348,7 @@ def named(inputs, outputs, **more):
     return dict(
         inputs={k: t.name for k, t in inputs.items()},
         outputs={k: t.name for k, t in outputs.items()},
-        **more
+        **more,
     )
 
 
@@ -314,7 +359,10 @@ def graph_and_checkpoint(folder, x, y, **more):
         recorded = run(sess, {"x": x}, {"y": y}, [{"x": floats(2, 3)}, {"x": floats(1, 3)}])
     write_graph(folder, tf.get_default_graph().as_graph_def(), text=True)
     write_case(
-        folder, "graph.pbtxt", "graphdef", {"serving_default": recorded},
+        folder,
+        "graph.pbtxt",
+        "graphdef",
+        {"serving_default": recorded},
         named({"x": x}, {"y": y}, checkpoint=prefix, **more),
     )
 
@@ -341,7 +389,9 @@ def graphdef_moving_average(folder):
     x = x_input(3)
     y = tf.nn.softmax(mlp(x), name="y")
     saved = {v.op.name + "/ExponentialMovingAverage": v for v in tf.trainable_variables()}
-    graph_and_checkpoint(folder, x, y, variables=saved, map_variables=["*=*/ExponentialMovingAverage"])
+    graph_and_checkpoint(
+        folder, x, y, variables=saved, map_variables=["*=*/ExponentialMovingAverage"]
+    )
 
 
 @fixture
@@ -379,7 +429,9 @@ def training_graph():
     labels = tf.placeholder(tf.int64, [None], name="labels")
     is_training = tf.placeholder(tf.bool, [], name="is_training")
     keep_prob = tf.placeholder(tf.float32, [], name="keep_prob")
-    h = tf.layers.dense(x, 4, tf.nn.relu, kernel_initializer=tf.random_uniform_initializer(-1, 1, 3))
+    h = tf.layers.dense(
+        x, 4, tf.nn.relu, kernel_initializer=tf.random_uniform_initializer(-1, 1, 3)
+    )
     h = tf.layers.batch_normalization(h, training=is_training)
     h = tf.nn.dropout(h, keep_prob)
     logits = tf.layers.dense(h, 2, kernel_initializer=tf.random_uniform_initializer(-1, 1, 4))
@@ -399,7 +451,9 @@ FIXED = {"is_training": False, "keep_prob": 1.0}
 def metagraph_train(folder):
     """A real training graph."""
     x, prob = training_graph()
-    meta_graph(folder, {"x": x}, {"prob": prob}, [{"x": floats(2, 3)}, {"x": floats(5, 3)}], fixed=FIXED)
+    meta_graph(
+        folder, {"x": x}, {"prob": prob}, [{"x": floats(2, 3)}, {"x": floats(5, 3)}], fixed=FIXED
+    )
 
 
 @fixture

@@ -84,7 +84,9 @@ def dense(x, units, name, **kwargs):
 
 def mlp_model(folder, use_resource, **save_options):
     x = tf.placeholder(tf.float32, [None, 3], name="x")
-    y = tf.nn.softmax(dense(tf.nn.relu(dense(x, 4, "a", use_resource=use_resource)), 2, "b"), name="y")
+    y = tf.nn.softmax(
+        dense(tf.nn.relu(dense(x, 4, "a", use_resource=use_resource)), 2, "b"), name="y"
+    )
     with tf.Session() as sess:
         sess.run(tf.global_variables_initializer())
         save(sess, folder, {"serving_default": signature({"x": x}, {"y": y})}, **save_options)
@@ -120,10 +122,10 @@ def partitioned_model(folder, use_resource):
     with tf.variable_scope(
         "emb", partitioner=tf.fixed_size_partitioner(3), use_resource=use_resource
     ):
-        table = tf.get_variable(
-            "table", [7, 4], initializer=tf.random_normal_initializer(seed=3)
-        )
-    y = tf.nn.embedding_lookup(table, ids, partition_strategy="div") + tf.reduce_sum(tf.convert_to_tensor(table))
+        table = tf.get_variable("table", [7, 4], initializer=tf.random_normal_initializer(seed=3))
+    y = tf.nn.embedding_lookup(table, ids, partition_strategy="div") + tf.reduce_sum(
+        tf.convert_to_tensor(table)
+    )
     with tf.Session() as sess:
         sess.run(tf.global_variables_initializer())
         save(sess, folder, {"serving_default": signature({"ids": ids}, {"y": y})})
@@ -200,16 +202,16 @@ def iris_estimator(folder):
         estimator.train(
             tf.estimator.inputs.numpy_input_fn(columns, labels, 50, 60, shuffle=True), steps=180
         )
-        print(estimator.evaluate(tf.estimator.inputs.numpy_input_fn(columns, labels, shuffle=False)))
+        print(
+            estimator.evaluate(tf.estimator.inputs.numpy_input_fn(columns, labels, shuffle=False))
+        )
     return estimator
 
 
 def export(estimator, folder, receiver):
     estimator.export_saved_model(os.path.join(folder, "export"), receiver)
     (made,) = os.listdir(os.path.join(folder, "export"))
-    os.rename(
-        os.path.join(folder, "export", made), os.path.join(folder, "export", "1570635853")
-    )
+    os.rename(os.path.join(folder, "export", made), os.path.join(folder, "export", "1570635853"))
 
 
 @fixture
@@ -295,7 +297,9 @@ def multi_signature(folder):
             {
                 "classify": SD.classification_signature_def(serialized, classes, scores),
                 "regress": SD.regression_signature_def(serialized, value),
-                "serving_default": signature({"x": parsed["x"]}, {"scores": scores, "value": value}),
+                "serving_default": signature(
+                    {"x": parsed["x"]}, {"scores": scores, "value": value}
+                ),
             },
         )
     made = [
@@ -548,7 +552,10 @@ def counter(folder):
         save(
             sess,
             folder,
-            {"serving_default": signature({}, {"count": read}), "add": signature({}, {"count": add})},
+            {
+                "serving_default": signature({}, {"count": read}),
+                "add": signature({}, {"count": add}),
+            },
         )
     record(folder, {"serving_default": [{}], "add": [{}, {}, {}]})
 
@@ -625,7 +632,9 @@ def cond_var(folder):
     b = tf.get_variable("b", initializer=tf.constant([-3.0, 0.5]))
     y = tf.cond(tf.reduce_sum(x) > 0, lambda: x * a, lambda: x * b)
     _, z = tf.while_loop(
-        lambda i, v: i < 3, lambda i, v: (i + 1, v * a + 1), [tf.constant(0), x],
+        lambda i, v: i < 3,
+        lambda i, v: (i + 1, v * a + 1),
+        [tf.constant(0), x],
         shape_invariants=[tf.TensorShape([]), tf.TensorShape([None, 2])],
     )
     with tf.Session() as sess:
@@ -644,11 +653,20 @@ def rnn(folder):
     outputs, state = tf.nn.dynamic_rnn(cell, x, sequence_length=lengths, dtype=tf.float32)
     with tf.Session() as sess:
         tf.set_random_seed(5)
-        sess.run([v.initializer if "bias" in v.name else v.assign(floats(*v.shape.as_list())) for v in tf.global_variables()])
+        sess.run(
+            [
+                v.initializer if "bias" in v.name else v.assign(floats(*v.shape.as_list()))
+                for v in tf.global_variables()
+            ]
+        )
         save(
             sess,
             folder,
-            {"serving_default": signature({"x": x, "lengths": lengths}, {"y": outputs, "h": state.h})},
+            {
+                "serving_default": signature(
+                    {"x": x, "lengths": lengths}, {"y": outputs, "h": state.h}
+                )
+            },
         )
     record(
         folder,

@@ -46,7 +46,9 @@ def record_saved(folder, calls, source="model", notes=""):
         ]
         for name, some in calls.items()
     }
-    write_case(folder, source, "savedmodel", recorded, notes=notes, made_by=f"tensorflow {tf.__version__}")
+    write_case(
+        folder, source, "savedmodel", recorded, notes=notes, made_by=f"tensorflow {tf.__version__}"
+    )
 
 
 class Module(tf.Module):
@@ -59,8 +61,11 @@ class Module(tf.Module):
         self.fixed = tf.Variable(floats(2), trainable=False, name="fixed")
         self.table = tf.lookup.StaticHashTable(
             tf.lookup.TextFileInitializer(
-                vocabulary, tf.string, tf.lookup.TextFileIndex.WHOLE_LINE,
-                tf.int64, tf.lookup.TextFileIndex.LINE_NUMBER,
+                vocabulary,
+                tf.string,
+                tf.lookup.TextFileIndex.WHOLE_LINE,
+                tf.int64,
+                tf.lookup.TextFileIndex.LINE_NUMBER,
             ),
             0,
         )
@@ -96,7 +101,8 @@ def control_flow(folder):
 
         @tf.function(
             input_signature=[
-                tf.TensorSpec([None, 2], tf.float32, name="x"), tf.TensorSpec([], tf.int32, name="n"),
+                tf.TensorSpec([None, 2], tf.float32, name="x"),
+                tf.TensorSpec([], tf.int32, name="n"),
             ]
         )
         def serve(self, x, n):
@@ -122,7 +128,9 @@ def nested_defaults(folder):
     module = Nested()
     spec = tf.TensorSpec([None], tf.float32)
     pair = {"a": spec, "b": [tf.TensorSpec([None], tf.float32)]}
-    tf.saved_model.save(module, os.path.join(folder, "model"), module.serve.get_concrete_function(pair))
+    tf.saved_model.save(
+        module, os.path.join(folder, "model"), module.serve.get_concrete_function(pair)
+    )
     loaded = tf.saved_model.load(os.path.join(folder, "model"))
     names = sorted(loaded.signatures["serving_default"].structured_input_signature[1])
     record_saved(folder, {"serving_default": [{name: floats(3) for name in names}]})
@@ -157,7 +165,9 @@ def lstm_model(k):
 
 def randomise(model):
     weights = model.get_weights()
-    model.set_weights([np.abs(floats(*w.shape)) if w.ndim == 1 else floats(*w.shape) for w in weights])
+    model.set_weights(
+        [np.abs(floats(*w.shape)) if w.ndim == 1 else floats(*w.shape) for w in weights]
+    )
 
 
 def feeds_of(model):
@@ -238,7 +248,9 @@ def only_file(folder, source):
 @fixture
 def keras3_lambda(folder):
     """A Lambda layer, to be refused."""
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Lambda(lambda v: v * 2, name="twice")])
+    model = keras.Sequential(
+        [keras.Input((2,)), keras.layers.Lambda(lambda v: v * 2, name="twice")]
+    )
     model.save(os.path.join(folder, "model.keras"))
     only_file(folder, "model.keras")
 
@@ -290,8 +302,12 @@ def object_checkpoint(folder):
     x = floats(4, 3)
     recorded = [({"x": x}, {"y": np.asarray(built(x)["y"])})]
     write_case(
-        folder, "ckpt", "checkpoint", {"serving_default": recorded},
-        load={"factory": "factory_module:build"}, made_by=f"tensorflow {tf.__version__}",
+        folder,
+        "ckpt",
+        "checkpoint",
+        {"serving_default": recorded},
+        load={"factory": "factory_module:build"},
+        made_by=f"tensorflow {tf.__version__}",
     )
 
 

@@ -28,8 +28,6 @@ _AROUND = (
     "Node:",
     "Original stack trace",
     "[[",
-    "(0)",
-    "(1)",
 )
 """How the lines begin with which TensorFlow surrounds what went wrong."""
 
