@@ -13,7 +13,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
     filter(None, [str(HERE / "data"), os.environ.get("PYTHONPATH")])
 )
 
-from smconvert.runtimes.workers import Workers
+from smconvert.runtimes.workers import Workers  # noqa: E402 - the environment is set first
 
 
 @pytest.fixture(scope="session")

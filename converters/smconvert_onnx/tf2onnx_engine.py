@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import onnx
-
 from smconvert.errors import ConversionError
 from smconvert.graph.freeze import FrozenGraph
 from smconvert.model import Array

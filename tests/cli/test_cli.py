@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from case import DATA, cases, close, load_case
 
 TF1 = DATA / "tf1"

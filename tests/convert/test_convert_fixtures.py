@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from case import Case, cases, close
 
 import smconvert as sm
+from case import Case, cases, close
 from smconvert.converters import Executable
 from smconvert.model import Array
 from smconvert.runtimes.workers import Workers

@@ -1,4 +1,4 @@
-"""What cannot be converted is refused in words, with the right exit code, leaving nothing behind."""
+"""What cannot be converted is refused in words, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from case import DATA, load_case
 
 import smconvert as sm
+from case import DATA, load_case
 from smconvert.runtimes.workers import Workers
 
 TF1 = DATA / "tf1"

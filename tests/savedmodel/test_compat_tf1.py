@@ -8,9 +8,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from case import DATA, Case, cases, close, decode
 
 import smconvert as sm
+from case import DATA, Case, cases, close, decode
 
 PYTHON = os.environ.get("SMCONVERT_TF1_PYTHON")
 NAMES = {

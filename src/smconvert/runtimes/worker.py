@@ -21,7 +21,6 @@ from smconvert.model import Array, DType, SignatureInfo, TensorInfo
 from smconvert.runtimes import arrays
 from smconvert.runtimes.protocol import RUNTIMES, Runtime
 
-
 _AROUND = (
     "Graph execution error",
     "Detected at node",
