@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import onnx
 from onnx import checker, defs, shape_inference
+
 from smconvert.errors import ConversionError
 from smconvert.graph.freeze import FrozenGraph
 from smconvert.graph.ops import nodes_of

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 import onnx
 from onnx import numpy_helper
+
 from smconvert.converters import Artifact, Executable, TargetOptions
 from smconvert.errors import ConversionError, UsageError
 from smconvert.graph.freeze import FrozenGraph, freeze

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from google.protobuf.message import DecodeError
-
 import onnx
+from google.protobuf.message import DecodeError
 from onnx import numpy_helper
+
 from smconvert.converters import Description, Executable, Match, SourceOptions, VariableInfo
 from smconvert.errors import SourceError
 from smconvert.graph.messages import read_bytes

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import onnx
+
 from smconvert.errors import ConversionError
 from smconvert.graph.freeze import FrozenGraph
 from smconvert.model import Array
@@ -21,6 +22,10 @@ from smconvert.model import Array
 MIN_OPSET = 13
 MAX_OPSET = 18
 """The newest operator set that tf2onnx writes."""
+
+TRIES = 3
+"""tf2onnx walks sets of nodes that are hashed by their address; its loop rewriter fails in some of
+the orders that come up (seen with nested V1 loops, once in about a hundred conversions)."""
 
 _LOCK = threading.Lock()
 
@@ -36,36 +41,42 @@ def to_onnx(frozen: FrozenGraph, opset: int, renames: Mapping[str, str]) -> onnx
     Raises:
         ConversionError: a handler of tf2onnx failed.
     """
-    with _LOCK, _quiet():
-        import tensorflow as tf
-        from tf2onnx import optimizer, tfonnx
+    import tensorflow as tf
 
-        inputs = [i.tensor for i in frozen.inputs]
-        outputs = [o.tensor for o in frozen.outputs]
-        try:
-            with tf.Graph().as_default() as graph:
-                tf.graph_util.import_graph_def(frozen.graph, name="")
-                converted = tfonnx.process_tf_graph(
-                    graph,
-                    continue_on_error=False,
-                    opset=opset,
-                    input_names=inputs,
-                    output_names=outputs,
-                    tensors_to_rename=dict(renames),
-                    initialized_tables=_tables(frozen),
-                )
-                # Which of several equal nodes this pass keeps differs from run to run.
-                passes = optimizer._get_optimizers().copy()
-                passes.pop("merge_duplication")
-                optimized = optimizer.optimize_graph(converted, False, optimizers=passes)
-            return optimized.make_model("smconvert")
-        except ConversionError:
-            raise
-        except Exception as error:
-            raise ConversionError(
-                f"tf2onnx cannot convert the graph: {_last_line(error)}",
-                hint="convert to a SavedModel or a frozen graph, which hold any TensorFlow op",
-            ) from error
+    with _LOCK, _quiet():
+        failure: Exception | None = None
+        for _ in range(TRIES):
+            try:
+                with tf.Graph().as_default() as graph:
+                    tf.graph_util.import_graph_def(frozen.graph, name="")
+                    return _convert(graph, frozen, opset, renames)
+            except Exception as error:
+                failure = error
+    raise ConversionError(
+        f"tf2onnx cannot convert the graph: {_last_line(failure)}",
+        hint="convert to a SavedModel or a frozen graph, which hold any TensorFlow op",
+    ) from failure
+
+
+def _convert(
+    graph: Any, frozen: FrozenGraph, opset: int, renames: Mapping[str, str]
+) -> onnx.ModelProto:
+    from tf2onnx import optimizer, tfonnx
+
+    converted = tfonnx.process_tf_graph(
+        graph,
+        continue_on_error=False,
+        opset=opset,
+        input_names=[i.tensor for i in frozen.inputs],
+        output_names=[o.tensor for o in frozen.outputs],
+        tensors_to_rename=dict(renames),
+        initialized_tables=_tables(frozen),
+    )
+    # Which of several equal nodes this pass keeps differs from run to run.
+    passes = optimizer._get_optimizers().copy()
+    passes.pop("merge_duplication")
+    optimized = optimizer.optimize_graph(converted, catch_errors=False, optimizers=passes)
+    return optimized.make_model("smconvert")
 
 
 def _tables(frozen: FrozenGraph) -> dict[bytes, tuple[Array, Array]]:
@@ -73,7 +84,7 @@ def _tables(frozen: FrozenGraph) -> dict[bytes, tuple[Array, Array]]:
     return {shared[t.node]: (t.keys, t.values) for t in frozen.tables}
 
 
-def _last_line(error: Exception) -> str:
+def _last_line(error: Exception | None) -> str:
     lines = [line for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[-1].strip()[:300] if lines else ''}"
 

@@ -21,8 +21,6 @@ from smconvert.runtimes.workers import Workers
 TARGETS = {"savedmodel": "out", "graphdef": "out.pb", "onnx": "out.onnx"}
 
 REFUSED = {
-    ("batchnorm_assign", "graphdef"): "changes a variable while it runs",
-    ("batchnorm_assign", "onnx"): "changes a variable while it runs",
     ("counter-add", "graphdef"): "changes a variable while it runs",
     ("counter-add", "onnx"): "changes a variable while it runs",
     ("iris_parsing-classification", "onnx"): "--cut-examples",

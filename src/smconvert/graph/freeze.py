@@ -17,13 +17,13 @@ from smconvert.graph import tf_internals
 from smconvert.graph.cut import placeholder
 from smconvert.graph.names import full, is_control, legal_names, node_of, port_of, short
 from smconvert.graph.protos import graph_pb2, node_def_pb2
+from smconvert.graph.writes import without_unseen_writes
 from smconvert.model import Array, DType, Signature, TensorInfo
 
 MAX_BYTES = 1_900_000_000
 """Constants live in one protobuf, which ends at 2 GiB; the rest is for the nodes."""
 
 _LOOKUPS = frozenset({"LookupTableFindV2", "LookupTableSizeV2"})
-_WRITES = ("Assign", "Scatter", "Apply")
 NODE_FORMS = frozenset({"Placeholder", "PlaceholderWithDefault"})
 
 
@@ -73,7 +73,7 @@ def freeze(signature: Signature) -> FrozenGraph:
         )
     before = function.graph.as_graph_def()
     nodes_before = len(before.node) + sum(len(f.node_def) for f in before.library.function)
-    _ensure_unchanging(before, signature)
+    function = without_unseen_writes(signature)
     frozen = tf_internals.variables_to_constants(function) if function.graph.variables else function
     graph = graph_pb2.GraphDef()
     graph.CopyFrom(frozen.graph.as_graph_def())
@@ -85,7 +85,7 @@ def freeze(signature: Signature) -> FrozenGraph:
         node.attr.pop("_user_specified_name", None)
         node.device = ""
     tables = tuple(_tables(graph, function))
-    inputs, outputs = _endpoints(signature, frozen)
+    inputs, outputs = _endpoints(signature, function, frozen)
     stable = dict(_variable_names(function))
     graph, inputs, outputs, renamed = _renamed(graph, inputs, outputs, stable)
     tables = tuple(replace(t, node=renamed.get(t.node, t.node)) for t in tables)
@@ -94,21 +94,6 @@ def freeze(signature: Signature) -> FrozenGraph:
 
 def _bytes(variable: Any) -> int:
     return int(np.prod(variable.shape.as_list(), dtype=np.int64)) * int(variable.dtype.size)
-
-
-def _ensure_unchanging(graph: graph_pb2.GraphDef, signature: Signature) -> None:
-    bodies = [graph.node, *(f.node_def for f in graph.library.function)]
-    for node in (n for body in bodies for n in body):
-        if node.op.startswith(_WRITES) or (
-            node.op.startswith("Resource") and any(w in node.op for w in _WRITES)
-        ):
-            raise ConversionError(
-                f"the signature changes a variable while it runs ({node.op}), and constants "
-                "cannot change",
-                where=f"signature {signature.name}, node {node.name}",
-                hint="convert to a SavedModel, which keeps variables; or choose --outputs that "
-                "do not need it",
-            )
 
 
 def _variable_names(function: Any) -> Iterator[tuple[str, str]]:
@@ -121,12 +106,12 @@ def _variable_names(function: Any) -> Iterator[tuple[str, str]]:
 
 
 def _endpoints(
-    signature: Signature, frozen: Any
+    signature: Signature, function: Any, frozen: Any
 ) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
     """The signature's inputs and outputs with their tensors in the frozen graph."""
-    keywords = tf_internals.argument_keywords(signature.function)
+    keywords = tf_internals.argument_keywords(function)
     feeds = dict(zip(keywords, frozen.inputs, strict=False))
-    names = sorted(signature.function.structured_outputs)
+    names = sorted(function.structured_outputs)
     fetches = dict(zip(names, frozen.outputs, strict=True))
     return (
         tuple(replace(i, tensor=feeds[signature.keyword(i.name)].name) for i in signature.inputs),

@@ -15,9 +15,9 @@ import numpy as np
 
 from smconvert.converters import SourceOptions
 from smconvert.errors import ConversionError, UsageError
-from smconvert.graph import tf_internals
 from smconvert.graph.cut import CutGraph, cut
-from smconvert.graph.names import is_control, keywords, nearest, node_of
+from smconvert.graph.function import build
+from smconvert.graph.names import keywords, nearest, node_of
 from smconvert.graph.ops import ensure_importable, fetched_type, load_libraries
 from smconvert.graph.protos import graph_pb2, node_def_pb2
 from smconvert.graph.references import to_resources
@@ -103,68 +103,32 @@ class _Bound:
         return bound
 
     @property
-    def nodes(self) -> set[str]:
-        return {*self.variables, *self.tables}
-
-    def captured(self, graph: Any) -> dict[str, Any]:
-        """Handle tensor name to its capture in ``graph``."""
-        handles = {f"{name}:0": v.handle for name, v in self.variables.items()}
-        handles |= {f"{name}:0": t.resource_handle for name, t in self.tables.items()}
-        return {name: tf_internals.capture(graph, handle) for name, handle in handles.items()}
+    def handles(self) -> dict[str, Any]:
+        """Node name to the eager handle that takes its place."""
+        return {
+            **{name: v.handle for name, v in self.variables.items()},
+            **{name: t.resource_handle for name, t in self.tables.items()},
+        }
 
 
 def _function(part: CutGraph, bound: _Bound, signature: SignatureInfo, stripped: Any) -> Any:
     import tensorflow as tf
 
-    body = _without(part.graph, bound.nodes)
-
-    def imported() -> None:
-        graph = tf.compat.v1.get_default_graph()
-        tf.graph_util.import_graph_def(
-            body,
-            name="",
-            input_map=bound.captured(graph),
-            producer_op_list=stripped if len(stripped.op) else None,
-        )
-        for variable in bound.variables.values():
-            tf_internals.watch_variable(graph, variable)
-
+    names = keywords([info.name for info in signature.inputs])
     try:
-        wrapped = tf.compat.v1.wrap_function(imported, [])
+        return build(
+            part.graph,
+            {names[name]: node for name, node in part.inputs.items()},
+            {name: f"{node}:0" for name, node in part.outputs.items()},
+            bound.handles,
+            bound.variables.values(),
+            stripped if len(stripped.op) else None,
+        )
     except (ValueError, TypeError, tf.errors.OpError) as error:
         raise ConversionError(
             f"TensorFlow does not accept the graph: {str(error).splitlines()[0][:300]}",
             where=f"signature {signature.name}",
         ) from error
-    # Feeds in any other order than that of their names are bound to the wrong arguments.
-    nodes = {keyword: part.inputs[name] for name, keyword in keywords(list(part.inputs)).items()}
-    names = sorted(nodes)
-    feeds = [wrapped.graph.get_tensor_by_name(f"{nodes[name]}:0") for name in names]
-    specs = {
-        name: tf.TensorSpec(feed.shape, feed.dtype, name=name)
-        for name, feed in zip(names, feeds, strict=True)
-    }
-    fetches = {
-        name: wrapped.graph.get_tensor_by_name(f"{node}:0") for name, node in part.outputs.items()
-    }
-    pruned = wrapped.prune(feeds, fetches, input_signature=((), specs))
-    return tf_internals.name_arguments(pruned, names)
-
-
-def _without(graph: graph_pb2.GraphDef, gone: set[str]) -> graph_pb2.GraphDef:
-    result = graph_pb2.GraphDef()
-    result.versions.CopyFrom(graph.versions)
-    result.library.CopyFrom(graph.library)
-    for node in graph.node:
-        if node.name in gone:
-            continue
-        copy = result.node.add()
-        copy.CopyFrom(node)
-        inputs = [i for i in node.input if not (is_control(i) and node_of(i) in gone)]
-        if len(inputs) < len(node.input):
-            del copy.input[:]
-            copy.input.extend(inputs)
-    return result
 
 
 def _typed(graph: graph_pb2.GraphDef, declared: SignatureInfo) -> SignatureInfo:
