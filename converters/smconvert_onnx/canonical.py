@@ -7,7 +7,9 @@ run to run. The rules, in order:
 2. Initializers stand in the order of their first use, and those without use go.
 3. Equal initializers, and nodes that compute the same of the same inputs, become one: the first.
    (tf2onnx's own pass keeps any one of them.)
-4. The numbers that tf2onnx puts into names (``__12``) are taken out; a name that then comes up
+4. Identity nodes go, but for those that give one value to several outputs: the first of these is
+   the value itself, and each other one an Identity of it.
+5. The numbers that tf2onnx puts into names (``__12``) are taken out; a name that then comes up
    again gets the next free number in this order.
 """
 
@@ -27,6 +29,7 @@ def canonicalize(model: onnx.ModelProto) -> onnx.ModelProto:
     kept = {v.name for v in (*model.graph.input, *model.graph.output)}
     _reorder(model.graph)
     _merge(model.graph)
+    _drop_identities(model.graph)
     _reorder(model.graph)
     names = _Names(kept)
     _rename(model.graph, names, _Names(set()))
@@ -143,6 +146,40 @@ def _replace(node: onnx.NodeProto, same: Mapping[str, str]) -> None:
             _replace(inner_node, outer)
         for value in inner.output:
             value.name = outer.get(value.name, value.name)
+
+
+def _drop_identities(graph: onnx.GraphProto) -> None:
+    aliases: dict[str, str] = {}
+    for node in graph.node:
+        if node.op_type == "Identity":
+            aliases[node.output[0]] = aliases.get(node.input[0], node.input[0])
+    made = {name for node in graph.node if node.op_type != "Identity" for name in node.output}
+    final: dict[str, str] = {}
+    outputs = [v.name for v in graph.output]
+    identities = []
+    for name in outputs:
+        root = aliases.get(name, name)
+        if root == name:
+            continue
+        if root in made and root not in outputs and root not in final:
+            final[root] = name
+        else:
+            identities.append((name, root))
+    same = {alias: final.get(root, root) for alias, root in aliases.items()} | final
+    kept = [_copied(node) for node in graph.node if node.op_type != "Identity"]
+    for node in kept:
+        _replace(node, same)
+        for i, name in enumerate(node.output):
+            node.output[i] = final.get(name, name)
+    kept += [
+        onnx.helper.make_node("Identity", [final.get(root, root)], [name], name=f"{name}/copy")
+        for name, root in identities
+    ]
+    del graph.node[:]
+    graph.node.extend(kept)
+    for node in graph.node:
+        for inner in subgraphs(node):
+            _drop_identities(inner)
 
 
 def _is_pure(node: onnx.NodeProto) -> bool:

@@ -83,6 +83,7 @@ def freeze(signature: Signature) -> FrozenGraph:
     for node in graph.node:
         node.attr.pop("_output_shapes", None)
         node.attr.pop("_user_specified_name", None)
+        node.attr.pop("_class", None)
         node.device = ""
     tables = tuple(_tables(graph, function))
     inputs, outputs = _endpoints(signature, function, frozen)

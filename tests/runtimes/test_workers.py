@@ -1,0 +1,83 @@
+"""A worker that dies, hangs or refuses is an error of the run, never of the caller."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from case import DATA, Case, cases, close
+from smconvert.converters import Executable, reader_for
+from smconvert.errors import RuntimeFailure
+from smconvert.model import SignatureInfo
+from smconvert.runtimes import arrays
+from smconvert.runtimes.workers import Workers
+
+CHECKPOINT = DATA / "tf2" / "object_checkpoint" / "ckpt"
+
+
+def object_with(factory: str, folder: Path) -> Executable:
+    settings = {"factory": factory, "checkpoint": str(CHECKPOINT), "folder": str(folder)}
+    return Executable("tf-object", CHECKPOINT, SignatureInfo("serving_default", (), ()), settings)
+
+
+def module(folder: Path, code: str) -> Path:
+    (folder / "broken_factory.py").write_text(f"import os, time\ndef build():\n    {code}\n")
+    return folder
+
+
+def test_crash(tmp_path: Path) -> None:
+    with Workers() as workers, pytest.raises(RuntimeFailure, match="ended by signal 6"):
+        workers.run(object_with("broken_factory:build", module(tmp_path, "os.abort()")), [{}])
+
+
+def test_hang(tmp_path: Path) -> None:
+    executable = object_with("broken_factory:build", module(tmp_path, "time.sleep(1000)"))
+    with Workers() as workers, pytest.raises(RuntimeFailure, match="did not answer within"):
+        workers.run(executable, [{}], timeout=15)
+
+
+def test_refusal_leaves_the_worker_usable(workers: Workers) -> None:
+    case = next(c for c in cases("tf1") if c.name == "frozen_mlp")
+    reader, match = reader_for(case.source)
+    (signature,) = reader.describe(match.path, case.options).signatures
+    executable = reader.executable(match.path, case.options, signature)
+    with pytest.raises(RuntimeFailure, match="shape"):
+        workers.run(executable, [{"x": np.zeros((1, 99), np.float32)}])
+    call = case.signatures["serving_default"][0]
+    (result,) = workers.run(executable, [call.inputs])
+    assert close(result["y"], call.outputs["y"])
+
+
+@pytest.mark.parametrize(
+    "case", [c for c in cases("tf1") if c.signatures], ids=lambda case: case.name
+)
+def test_reference_computes_what_tf1_recorded(case: Case, workers: Workers) -> None:
+    """The source run by this TensorFlow, without any of our importers."""
+    reader, match = reader_for(case.source, case.format)
+    declared = {s.name: s for s in reader.describe(match.path, case.options).signatures}
+    for name, calls in case.signatures.items():
+        executable = reader.executable(match.path, case.options, declared[name])
+        results = workers.run(executable, [call.inputs for call in calls])
+        for call, result in zip(calls, results, strict=True):
+            for output, expected in call.outputs.items():
+                assert close(result[output], expected), output
+
+
+def test_arrays_travel_unchanged(tmp_path: Path) -> None:
+    values = {
+        "float": np.float32([[1.5, np.nan]]),
+        "brain": np.array([1.5, -2], ml_dtypes.bfloat16),
+        "empty": np.zeros((0, 3), np.int64),
+        "scalar": np.array(True),
+        "strings": np.array([[b"", b"a\0", "ü".encode()]], object),
+        "no strings": np.empty((0, 2), object),
+    }
+    found = arrays.read(arrays.write(values, tmp_path, "x"), tmp_path)
+    assert found.keys() == values.keys()
+    for name, value in values.items():
+        assert found[name].dtype == value.dtype
+        assert found[name].shape == value.shape
+        assert found[name].tobytes() == value.tobytes() or found[name].tolist() == value.tolist()
