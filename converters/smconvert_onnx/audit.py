@@ -12,8 +12,14 @@ from smconvert.errors import ConversionError
 from smconvert.graph.freeze import FrozenGraph
 from smconvert.graph.ops import nodes_of
 from smconvert.graph.signatures import PARSERS
+from smconvert.model import DType
 
 STANDARD_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
+_EXACT_TEXT = frozenset(
+    d.number for d in (DType.INT8, DType.INT16, DType.INT32, DType.INT64, DType.UINT8)
+)
+"""Types whose text is the same in TensorFlow and in ONNX Runtime."""
+
 _HASHES = ("StringToHashBucket", "Fingerprint")
 
 
@@ -29,6 +35,13 @@ def ensure_convertible(frozen: FrozenGraph) -> None:
                 "the signature parses tf.Example protos, which ONNX cannot",
                 where=f"node {node.name} ({node.op})",
                 hint="--cut-examples starts after the parser: each feature becomes an input",
+            )
+        if node.op == "AsString" and node.attr["T"].type not in _EXACT_TEXT:
+            raise ConversionError(
+                "the signature writes floating point numbers as text, which ONNX Runtime does in "
+                "another form",
+                where=f"node {node.name} (AsString)",
+                hint="choose --outputs before it; or convert to a SavedModel",
             )
         if node.op.startswith(_HASHES):
             raise ConversionError(

@@ -6,14 +6,15 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import numpy_helper
+from onnx import checker, external_data_helper, numpy_helper
 
 from smconvert.converters import Description, Executable, Match, SourceOptions, VariableInfo
 from smconvert.errors import SourceError
 from smconvert.graph.messages import read_bytes
-from smconvert.model import DEFAULT_SIGNATURE, DType, SignatureInfo, TensorInfo
+from smconvert.model import DEFAULT_SIGNATURE, Array, DType, SignatureInfo, TensorInfo
 
 SUFFIX = ".onnx"
 
@@ -36,7 +37,7 @@ class OnnxReader:
         return Description(
             format=self.format,
             path=path,
-            signatures=(_signature(model),),
+            signatures=(_signature(model, path),),
             variables=tuple(_weights(model, path)),
             ops=dict(Counter(n.op_type for n in model.graph.node)),
             notes=(f"opset {opsets}", f"made by {model.producer_name or 'unknown'}"),
@@ -58,7 +59,7 @@ def _model(path: Path) -> onnx.ModelProto:
     if not model.HasField("graph"):
         raise SourceError(f"{path.name} holds no graph", where=str(path))
     folder = path.parent.resolve()
-    for tensor in model.graph.initializer:
+    for tensor in external_data_helper._get_all_tensors(model):
         for entry in tensor.external_data:
             if entry.key == "location" and not (folder / entry.value).resolve().is_relative_to(
                 folder
@@ -70,7 +71,7 @@ def _model(path: Path) -> onnx.ModelProto:
     return model
 
 
-def _signature(model: onnx.ModelProto) -> SignatureInfo:
+def _signature(model: onnx.ModelProto, path: Path) -> SignatureInfo:
     defaults = {t.name: t for t in model.graph.initializer}
     inputs = tuple(
         TensorInfo(
@@ -83,6 +84,16 @@ def _signature(model: onnx.ModelProto) -> SignatureInfo:
     )
     outputs = tuple(TensorInfo(v.name, _dtype(v), _shape(v)) for v in model.graph.output)
     return SignatureInfo(model.graph.name or DEFAULT_SIGNATURE, inputs, outputs)
+
+
+def _default(tensor: onnx.TensorProto, path: Path) -> Array:
+    try:
+        return np.asarray(numpy_helper.to_array(tensor, str(path.parent)))
+    except (OSError, ValueError, TypeError, checker.ValidationError) as error:
+        raise SourceError(
+            f"the default of the input {tensor.name!r} cannot be read: {str(error)[:120]}",
+            where=str(path),
+        ) from error
 
 
 def _dtype(value: onnx.ValueInfoProto) -> DType:

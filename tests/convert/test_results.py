@@ -130,13 +130,34 @@ def test_opset(opset: int, tmp_path: Path, workers: Workers) -> None:
 
 
 def test_external_data(tmp_path: Path, workers: Workers) -> None:
-    source = TF1 / "metagraph_train"
-    case = load_case(source / "case.json")
-    big = TF2 / "keras3_functional" / "model.keras"
-    sm.convert(big, tmp_path / "m.onnx", target_options=sm.TargetOptions(external_data=True))
-    assert (tmp_path / "m.onnx").is_file()
-    assert case.source.is_file()
-    onnx.checker.check_model(str(tmp_path / "m.onnx"))
+    import tensorflow as tf
+
+    module = tf.Module()
+    module.w = tf.Variable(tf.random.stateless_normal([64, 64], [1, 2]))
+    spec = tf.TensorSpec([None, 64], name="x")
+    serve = tf.function(lambda x: {"y": tf.matmul(x, module.w)}).get_concrete_function(spec)
+    tf.saved_model.save(module, str(tmp_path / "source"), serve)
+    conversion = sm.convert(
+        tmp_path / "source",
+        tmp_path / "m.onnx",
+        target_options=sm.TargetOptions(external_data=True),
+        workers=workers,
+    )
+    assert conversion.exit_code == 0
+    assert conversion.artifact.companions == (tmp_path / "m.onnx.data",)
+    assert (tmp_path / "m.onnx.data").stat().st_size >= 64 * 64 * 4
+    assert (tmp_path / "m.onnx").stat().st_size < 64 * 64 * 4
+
+
+def test_onnx_weights_outside_its_folder_are_refused(tmp_path: Path) -> None:
+    tensor = onnx.TensorProto(name="w", dims=[1], data_type=1, data_location=1)
+    tensor.external_data.add(key="location", value="../secret.bin")
+    node = onnx.helper.make_node("Constant", [], ["y"], value=tensor)
+    y = onnx.helper.make_tensor_value_info("y", 1, [1])
+    graph = onnx.helper.make_graph([node], "g", [], [y])
+    (tmp_path / "m.onnx").write_bytes(onnx.helper.make_model(graph).SerializeToString())
+    with pytest.raises(sm.SourceError, match="point outside"):
+        sm.inspect(tmp_path / "m.onnx")
 
 
 def test_each_signature_in_a_folder(tmp_path: Path, workers: Workers) -> None:
