@@ -312,3 +312,15 @@ def test_result_that_differs_is_not_handed_over(tmp_path: Path, workers: Workers
     assert "out of tolerance" in str(failed.value)
     assert not (tmp_path / "out.onnx").exists()
     assert (tmp_path / "failed" / "out.onnx").is_file()
+
+
+def test_python_function_in_a_bare_graph(tmp_path: Path) -> None:
+    case = load_case(TF1 / "py_func_graph" / "case.json")
+    words = refusal(
+        sm.ConversionError,
+        case.source,
+        tmp_path,
+        inputs=case.options.inputs,
+        outputs=case.options.outputs,
+    )
+    assert "calls a Python function (PyFunc)" in words

@@ -334,7 +334,8 @@ def ambiguous(folder):
 
 def save_checkpoint(folder, prefix="model.ckpt", meta=True, variables=None, **saver):
     """Initialises and saves the variables; returns an open session."""
-    sess = tf.Session(config=tf.ConfigProto(allow_soft_placement=True))
+    config = tf.ConfigProto(allow_soft_placement=True, device_count={"CPU": 2})
+    sess = tf.Session(config=config)
     sess.run([tf.global_variables_initializer(), tf.local_variables_initializer()])
     made = tf.train.Saver(variables, **saver)
     path = os.path.join(folder, prefix)
@@ -480,18 +481,60 @@ def checkpoint_v1(folder):
     simple_meta(folder, saver={"write_version": tf.train.SaverDef.V1})
 
 
+def on_two_devices(folder, **saver):
+    """Two layers on two CPU devices, so that a sharded saver writes two shards."""
+    x = h = x_input(3)
+    for i, units in enumerate((4, 2)):
+        with tf.device("/cpu:%d" % i):
+            w = tf.get_variable("w%d" % i, initializer=constant(int(h.shape[-1]), units))
+            h = tf.matmul(h, w)
+    y = tf.nn.softmax(h, name="y")
+    calls = [{"x": floats(2, 3)}, {"x": floats(1, 3)}]
+    meta_graph(folder, {"x": x}, {"y": y}, calls, saver=dict(sharded=True, **saver))
+    assert glob.glob(os.path.join(folder, "*-00001-of-00002"))
+
+
 @fixture
 def sharded(folder):
-    """A sharded V2 checkpoint."""
-    x = x_input(3)
-    y = tf.nn.softmax(mlp(x), name="y")
-    meta_graph(folder, {"x": x}, {"y": y}, [{"x": floats(2, 3)}], saver={"sharded": True})
+    """A V2 checkpoint of two shards."""
+    on_two_devices(folder)
 
 
 @fixture
 def sharded_v1(folder):
-    """A sharded V1 checkpoint."""
-    simple_meta(folder, saver={"sharded": True, "write_version": tf.train.SaverDef.V1})
+    """A V1 checkpoint of two shards."""
+    on_two_devices(folder, write_version=tf.train.SaverDef.V1)
+
+
+@fixture
+def py_func_graph(folder):
+    """A Python function on the path of a bare graph; to be refused."""
+    x = x_input(2)
+    y = tf.identity(tf.py_func(lambda v: np.sin(v), [x], tf.float32), name="y")
+    frozen(folder, {"x": x}, {"y": y}, [])
+
+
+@fixture
+def metagraph_signature(folder):
+    """A MetaGraph that has a signature of its own."""
+
+    def edit(path):
+        meta = tf.MetaGraphDef()
+        with open(path, "rb") as stream:
+            meta.ParseFromString(stream.read())
+        graph = tf.get_default_graph()
+        tensors = [graph.get_tensor_by_name(name) for name in ("x:0", "y:0")]
+        definition = tf.saved_model.predict_signature_def({"in": tensors[0]}, {"out": tensors[1]})
+        meta.signature_def["serving_default"].CopyFrom(definition)
+        with open(path, "wb") as stream:
+            stream.write(meta.SerializeToString())
+
+    x = x_input(3)
+    y = tf.nn.softmax(mlp(x), name="y")
+    with save_checkpoint(folder) as sess:
+        recorded = run(sess, {"in": x}, {"out": y}, [{"in": floats(2, 3)}, {"in": floats(1, 3)}])
+    edit(os.path.join(folder, "model.ckpt.meta"))
+    write_case(folder, "model.ckpt.meta", "metagraph", {"serving_default": recorded})
 
 
 @fixture

@@ -122,13 +122,16 @@ def _v1(shards: tuple[Path, ...]) -> Iterator[tuple[str, Entry]]:
                 continue
             try:
                 slices = saved_tensor_slice_pb2.SavedTensorSlices.FromString(value)
-            except DecodeError as error:
+                yield from [_v1_entry(tensor) for tensor in slices.meta.tensor]
+            except (DecodeError, ValueError) as error:
                 raise _damaged(shard) from error
-            for tensor in slices.meta.tensor:
-                dtype = DType.from_number(tensor.type)
-                shape = tuple(d if isinstance(d, int) else 0 for d in shape_of(tensor.shape) or ())
-                item = 0 if dtype is DType.STRING else dtype.numpy.itemsize
-                yield tensor.name, Entry(dtype, shape, math.prod(shape) * item)
+
+
+def _v1_entry(tensor: saved_tensor_slice_pb2.SavedSliceMeta) -> tuple[str, Entry]:
+    dtype = DType.from_number(tensor.type)
+    shape = tuple(d if isinstance(d, int) else 0 for d in shape_of(tensor.shape) or ())
+    item = 0 if dtype is DType.STRING else dtype.numpy.itemsize
+    return tensor.name, Entry(dtype, shape, math.prod(shape) * item)
 
 
 def _table(path: Path) -> Iterator[tuple[bytes, bytes]]:

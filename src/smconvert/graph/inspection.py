@@ -14,9 +14,9 @@ from smconvert.graph import candidates
 from smconvert.graph.checkpoint import CheckpointIndex, read_index
 from smconvert.graph.cut import reached_from
 from smconvert.graph.names import node_of
-from smconvert.graph.protos import graph_pb2, meta_graph_pb2, variable_pb2
+from smconvert.graph.protos import graph_pb2, meta_graph_pb2
 from smconvert.graph.signatures import PARSERS, own
-from smconvert.graph.source import GraphSource
+from smconvert.graph.source import GraphSource, variable_defs
 from smconvert.graph.tensors import shape_of
 from smconvert.model import DType, SignatureInfo
 
@@ -156,5 +156,5 @@ def _variables(
 def _trainable(meta_graph: meta_graph_pb2.MetaGraphDef) -> set[str] | None:
     if "trainable_variables" not in meta_graph.collection_def:
         return None
-    values = meta_graph.collection_def["trainable_variables"].bytes_list.value
-    return {node_of(variable_pb2.VariableDef.FromString(v).variable_name) for v in values}
+    found = variable_defs(meta_graph, "trainable_variables")
+    return {node_of(v.variable_name) for v in found}

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from google.protobuf.message import DecodeError
+
+from smconvert.errors import SourceError
+from smconvert.graph.protos import variable_pb2
 from smconvert.model import SignatureInfo
 
 if TYPE_CHECKING:
@@ -34,3 +38,20 @@ class GraphSource:
     checkpoint: str | None = None
     assets: Mapping[str, Path] = field(default_factory=dict)
     init_op: str | None = None
+
+
+def variable_defs(
+    meta_graph: meta_graph_pb2.MetaGraphDef, collection: str
+) -> Iterator[variable_pb2.VariableDef]:
+    """The variables that a collection names, such as ``trainable_variables``.
+
+    Raises:
+        SourceError: the collection is damaged.
+    """
+    if collection not in meta_graph.collection_def:
+        return
+    for data in meta_graph.collection_def[collection].bytes_list.value:
+        try:
+            yield variable_pb2.VariableDef.FromString(data)
+        except DecodeError as error:
+            raise SourceError(f"the graph's collection {collection!r} is damaged") from error

@@ -22,7 +22,7 @@ from smconvert.graph.constants import evaluate
 from smconvert.graph.cut import reached_from
 from smconvert.graph.names import is_control, nearest, node_of, port_of
 from smconvert.graph.protos import graph_pb2, node_def_pb2, variable_pb2
-from smconvert.graph.source import GraphSource
+from smconvert.graph.source import GraphSource, variable_defs
 from smconvert.graph.tensors import array_of, shape_of
 from smconvert.model import Array, DType
 
@@ -189,19 +189,12 @@ def _open(prefix: str) -> Any:
 
 def _variable_defs(source: GraphSource) -> Iterator[tuple[str, variable_pb2.VariableDef]]:
     for collection in COLLECTIONS:
-        for definition in _defs(source, collection):
+        for definition in variable_defs(source.meta_graph, collection):
             yield node_of(definition.variable_name), definition
 
 
 def _names(source: GraphSource, collection: str) -> Iterator[str]:
-    return (node_of(d.variable_name) for d in _defs(source, collection))
-
-
-def _defs(source: GraphSource, collection: str) -> Iterator[variable_pb2.VariableDef]:
-    if collection not in source.meta_graph.collection_def:
-        return
-    for data in source.meta_graph.collection_def[collection].bytes_list.value:
-        yield variable_pb2.VariableDef.FromString(data)
+    return (node_of(d.variable_name) for d in variable_defs(source.meta_graph, collection))
 
 
 def _restored(graph: graph_pb2.GraphDef) -> Iterator[tuple[str, Saved]]:
