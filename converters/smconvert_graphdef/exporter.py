@@ -53,7 +53,7 @@ class GraphDefExporter:
         described = SignatureInfo(signature.name, frozen.inputs, frozen.outputs, signature.method)
         facts = {
             "provenance": asdict(replace(model.provenance, changes=())),
-            "changes": list(model.provenance.changes),
+            "changes": [*model.provenance.changes, *frozen.changes],
             "nodes_in": frozen.nodes_before,
             "nodes_out": len(graph.node),
         }

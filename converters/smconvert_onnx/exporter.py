@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -98,7 +98,8 @@ def _write(
         "opset": opset,
         "nodes_in": frozen.nodes_before,
         "nodes_out": len(converted.graph.node),
-        "provenance": asdict(model.provenance),
+        "provenance": asdict(replace(model.provenance, changes=())),
+        "changes": [*model.provenance.changes, *frozen.changes],
         "signature": signature.name,
         "method": signature.method,
         "output_names": {k: v for k, v in output_names.items() if k != v},

@@ -194,7 +194,8 @@ def convert(
                 artifact = exporter.save(model, folder / "unproven" / place.name, target_options)
         fingerprint.ensure_unchanged(before, match.path, source_options.checkpoint)
         published = staging.publish(artifact, place, folder)
-    return Conversion(match, published, parity, model.provenance.changes)
+    changes = tuple(published.manifest.get("changes", model.provenance.changes))
+    return Conversion(match, published, parity, changes)
 
 
 def run(

@@ -48,6 +48,7 @@ class FrozenGraph:
         outputs: In the signature's order; each names its Identity's tensor.
         tables: The contents of the table nodes.
         nodes_before: Number of nodes of the signature's graph, function bodies included.
+        changes: One sentence for each thing that the signature does and the graph does not.
     """
 
     graph: graph_pb2.GraphDef
@@ -55,6 +56,7 @@ class FrozenGraph:
     outputs: tuple[TensorInfo, ...]
     tables: tuple[FrozenTable, ...]
     nodes_before: int
+    changes: tuple[str, ...] = ()
 
 
 def freeze(signature: Signature) -> FrozenGraph:
@@ -73,7 +75,7 @@ def freeze(signature: Signature) -> FrozenGraph:
         )
     before = function.graph.as_graph_def()
     nodes_before = len(before.node) + sum(len(f.node_def) for f in before.library.function)
-    function = without_unseen_writes(signature)
+    function, changes = without_unseen_writes(signature)
     frozen = tf_internals.variables_to_constants(function) if function.graph.variables else function
     graph = graph_pb2.GraphDef()
     graph.CopyFrom(frozen.graph.as_graph_def())
@@ -90,7 +92,7 @@ def freeze(signature: Signature) -> FrozenGraph:
     stable = dict(_variable_names(function))
     graph, inputs, outputs, renamed = _renamed(graph, inputs, outputs, stable)
     tables = tuple(replace(t, node=renamed.get(t.node, t.node)) for t in tables)
-    return FrozenGraph(_sorted(graph), inputs, outputs, tables, nodes_before)
+    return FrozenGraph(_sorted(graph), inputs, outputs, tables, nodes_before, changes)
 
 
 def _bytes(variable: Any) -> int:

@@ -22,8 +22,8 @@ _WRITES = ("Assign", "Scatter", "Apply")
 _CARRIERS = frozenset({"Identity", "Enter", "Switch", "Merge"})
 
 
-def without_unseen_writes(signature: Signature) -> Any:
-    """The signature's function without its writes; the function itself where it has none.
+def without_unseen_writes(signature: Signature) -> tuple[Any, tuple[str, ...]]:
+    """The signature's function without its writes, and one sentence for each that was left out.
 
     Raises:
         ConversionError: an output depends on what a write does.
@@ -36,7 +36,7 @@ def without_unseen_writes(signature: Signature) -> Any:
                 raise _refused(signature, node)
     writes = [node for node in graph.node if is_write(node)]
     if not writes:
-        return function
+        return function, ()
     gone = {node.name for node in writes}
     ends = [t.name for t in function.outputs]
     kept = functions.without(graph, gone)
@@ -50,7 +50,10 @@ def without_unseen_writes(signature: Signature) -> Any:
         variable = _origin(write.input[0], nodes)
         if any(_origin(i, nodes) == variable for n in kept.node for i in n.input):
             raise _refused(signature, write)
-    return _rebuilt(kept, function)
+    return _rebuilt(kept, function), tuple(
+        f"{write.name} ({write.op}) is left out: no output depends on what it writes"
+        for write in writes
+    )
 
 
 def is_write(node: node_def_pb2.NodeDef) -> bool:
