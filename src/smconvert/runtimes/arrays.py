@@ -31,6 +31,8 @@ def read(entries: list[dict[str, Any]], folder: Path) -> dict[str, Array]:
 
 def _write(array: Array, folder: Path, stem: str) -> dict[str, Any]:
     dtype = DType.from_numpy(array.dtype)
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
     entry = {"file": f"{stem}.npy", "dtype": dtype.label, "shape": list(array.shape)}
     if dtype is DType.STRING:
         flat = [v if isinstance(v, bytes) else str(v).encode() for v in array.ravel().tolist()]
