@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import ml_dtypes
@@ -13,6 +19,7 @@ from smconvert.converters import Executable, reader_for
 from smconvert.errors import RuntimeFailure
 from smconvert.model import SignatureInfo
 from smconvert.runtimes import arrays
+from smconvert.runtimes.worker import to_json
 from smconvert.runtimes.workers import Workers
 
 CHECKPOINT = DATA / "tf2" / "object_checkpoint" / "ckpt"
@@ -37,6 +44,33 @@ def test_hang(tmp_path: Path) -> None:
     executable = object_with("broken_factory:build", module(tmp_path, "time.sleep(1000)"))
     with Workers() as workers, pytest.raises(RuntimeFailure, match="did not answer within"):
         workers.run(executable, [{}], timeout=15)
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_a_worker_ends_with_its_parent(end: signal.Signals, tmp_path: Path) -> None:
+    """Even in the middle of a run that would never end."""
+    told = tmp_path / "pid"
+    factory = f"open({str(told)!r}, 'w').write(str(os.getpid())); time.sleep(1000)"
+    executable = object_with("broken_factory:build", module(tmp_path, factory))
+    code = (
+        "import json, sys\n"
+        "from smconvert.runtimes.worker import from_json\n"
+        "from smconvert.runtimes.workers import Workers\n"
+        "with Workers() as workers: workers.run(from_json(json.loads(sys.argv[1])), [{}])\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code, json.dumps(to_json(executable))])
+    wait_until(lambda: told.is_file() and told.read_text() != "", 120)
+    parent.send_signal(end)
+    parent.wait(10)
+    worker = Path("/proc") / told.read_text()
+    wait_until(lambda: not worker.is_dir(), 10)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_refusal_leaves_the_worker_usable(workers: Workers) -> None:
@@ -64,6 +98,13 @@ def test_reference_computes_what_tf1_recorded(case: Case, workers: Workers) -> N
         for call, result in zip(calls, results, strict=True):
             for output, expected in call.outputs.items():
                 assert close(result[output], expected), output
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">i2", ">f8", ">c8"])
+def test_arrays_of_another_byte_order_keep_their_values(dtype: str, tmp_path: Path) -> None:
+    value = np.array([1, 2, 300], dtype)
+    found = arrays.read(arrays.write({"x": value}, tmp_path, "x"), tmp_path)["x"]
+    assert found.tolist() == value.tolist()
 
 
 def test_arrays_travel_unchanged(tmp_path: Path) -> None:

@@ -6,9 +6,13 @@ whatever the runtime prints.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import select
+import signal
 import sys
+import threading
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -55,13 +59,28 @@ def from_json(data: dict[str, Any]) -> Executable:
 
 
 def main(name: str, device: str, requests: int, answers: int) -> None:
-    """Serves requests until the pipe closes."""
+    """Serves requests until the pipe closes; then this ends, whatever it is doing."""
+    threading.Thread(target=_end_with_parent, args=(requests,), daemon=True).start()
     with os.fdopen(requests) as incoming, os.fdopen(answers, "w") as outgoing:
         (point,) = entry_points(group=RUNTIMES, name=name)
         runtime: Runtime = point.load()()
         for line in incoming:
             outgoing.write(json.dumps(_answer(runtime, device, json.loads(line))) + "\n")
             outgoing.flush()
+
+
+def _end_with_parent(requests: int) -> None:
+    """Ends this process group once the other end of the pipe is gone, with the parent or by it.
+
+    The loop that reads requests would notice only after the run that it is in, which may hang.
+    """
+    gone = select.poll()
+    gone.register(requests, select.POLLHUP)
+    while not any(event & select.POLLHUP for _, event in gone.poll()):
+        pass
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(os.getpid(), signal.SIGKILL)
+    os._exit(1)
 
 
 def _answer(runtime: Runtime, device: str, request: dict[str, Any]) -> dict[str, Any]:
