@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -20,6 +21,8 @@ from smconvert.graph.protos import example_pb2
 from smconvert.model import Array, DType, SignatureInfo, TensorInfo
 
 BATCHES = (1, 3)
+CALLS_OF_FIXED_BATCH = (1, 1)
+"""Never one call only: state that is lost shows in the second."""
 WORDS: tuple[bytes, ...] = (b"", b"unknown word", "größe".encode(), b"a")
 _SPARSE = ("/indices", "/values", "/dense_shape")
 
@@ -59,7 +62,7 @@ def generated(
     free = any(_is_free(i) for i in signature.inputs)
     calls = [
         dict(_call(signature, hints, random, batch, attempt))
-        for batch in (BATCHES if free else (1,))
+        for batch in (BATCHES if free else CALLS_OF_FIXED_BATCH)
     ]
     if any(i.default is not None for i in signature.inputs):
         defaults = {i.name: i.default for i in signature.inputs if i.default is not None}
@@ -76,7 +79,7 @@ def from_file(path: Path, signature: SignatureInfo) -> list[dict[str, Array]]:
     try:
         with np.load(path, allow_pickle=False) as loaded:
             arrays = {name: loaded[name] for name in loaded.files}
-    except (OSError, ValueError, EOFError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, EOFError, TypeError, AttributeError, BadZipFile) as error:
         raise UsageError(
             f"{path} is not an .npz file that can be read: {error}", where="--data"
         ) from error
@@ -101,7 +104,23 @@ def _as(info: TensorInfo, array: Array) -> Array:
         flat = np.empty(array.size, object)
         flat[:] = [v if isinstance(v, bytes) else str(v).encode() for v in array.ravel().tolist()]
         return flat.reshape(array.shape)
-    return array.astype(info.dtype.numpy)
+    wanted = info.dtype.numpy
+    if array.dtype.kind == "V" and array.dtype.itemsize == wanted.itemsize:
+        # NumPy saves a type that it does not know, such as bfloat16, as bytes of that width.
+        return array.view(wanted)
+    try:
+        with np.errstate(all="ignore"):
+            converted = array.astype(wanted)
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"the array for {info.name!r} is no {wanted}", where="--data") from error
+    exact = info.dtype is DType.BOOL or info.dtype.label.startswith(("int", "uint"))
+    if exact and not np.array_equal(converted, array):
+        raise UsageError(
+            f"the array for {info.name!r} is {array.dtype}, and {info.dtype.label} cannot hold "
+            "its values",
+            where="--data",
+        )
+    return converted
 
 
 def _is_free(info: TensorInfo) -> bool:
