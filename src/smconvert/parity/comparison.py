@@ -127,15 +127,6 @@ def compare(
     )
 
 
-def equal(first: Array, second: Array) -> bool:
-    """Whether two values are the same, bit for bit but for NaN."""
-    if first.shape != second.shape or first.dtype != second.dtype:
-        return False
-    if first.dtype == object:
-        return bool(np.array_equal(first, second))
-    return bool(np.array_equal(first, second, equal_nan=first.dtype.kind in "fc"))
-
-
 def _compare(
     name: str, call: int, expected: Array, actual: Array, rtol: float | None, atol: float | None
 ) -> OutputParity:
