@@ -18,14 +18,12 @@ import onnx
 from smconvert.errors import ConversionError
 from smconvert.graph.freeze import FrozenGraph
 from smconvert.model import Array
+from smconvert_onnx.insertion_order import insertion_order
+from smconvert_onnx.loops import loop_depths
 
 MIN_OPSET = 13
 MAX_OPSET = 18
 """The newest operator set that tf2onnx writes."""
-
-TRIES = 3
-"""tf2onnx walks sets of nodes that are hashed by their address; its loop rewriter fails in some of
-the orders that come up (seen with nested V1 loops, once in about a hundred conversions)."""
 
 _LOCK = threading.Lock()
 
@@ -43,26 +41,25 @@ def to_onnx(frozen: FrozenGraph, opset: int, renames: Mapping[str, str]) -> onnx
     """
     import tensorflow as tf
 
-    with _LOCK, _quiet():
-        failure: Exception | None = None
-        for _ in range(TRIES):
-            try:
-                with tf.Graph().as_default() as graph:
-                    tf.graph_util.import_graph_def(frozen.graph, name="")
-                    return _convert(graph, frozen, opset, renames)
-            except Exception as error:
-                failure = error
-    raise ConversionError(
-        f"tf2onnx cannot convert the graph: {_last_line(failure)}",
-        hint="convert to a SavedModel or a frozen graph, which hold any TensorFlow op",
-    ) from failure
+    with _LOCK, _quiet(), insertion_order(), _inner_loops_first(loop_depths(frozen.graph)):
+        try:
+            with tf.Graph().as_default() as graph:
+                tf.graph_util.import_graph_def(frozen.graph, name="")
+                return _convert(graph, frozen, opset, renames)
+        except Exception as error:
+            raise ConversionError(
+                f"tf2onnx cannot convert the graph: {_last_line(error)}",
+                hint="convert to a SavedModel or a frozen graph, which hold any TensorFlow op",
+            ) from error
 
 
 def _convert(
     graph: Any, frozen: FrozenGraph, opset: int, renames: Mapping[str, str]
 ) -> onnx.ModelProto:
-    from tf2onnx import optimizer, tfonnx
+    from tf2onnx import optimizer, tfonnx, utils
 
+    # The counter behind the names that tf2onnx makes, by which some of its passes sort.
+    utils.INTERNAL_NAME = 1
     converted = tfonnx.process_tf_graph(
         graph,
         continue_on_error=False,
@@ -72,11 +69,27 @@ def _convert(
         tensors_to_rename=dict(renames),
         initialized_tables=_tables(frozen),
     )
-    # Which of several equal nodes this pass keeps differs from run to run.
-    passes = optimizer._get_optimizers().copy()
-    passes.pop("merge_duplication")
-    optimized = optimizer.optimize_graph(converted, catch_errors=False, optimizers=passes)
+    optimized = optimizer.optimize_graph(converted, catch_errors=False)
     return optimized.make_model("smconvert")
+
+
+@contextlib.contextmanager
+def _inner_loops_first(depths: Mapping[str, int]) -> Iterator[None]:
+    """Lets tf2onnx rewrite a V1 loop before the one around it, as it must."""
+    from tf2onnx.rewriter.loop_rewriter_base import LoopRewriterBase
+
+    rewrite = LoopRewriterBase.run_internal
+
+    def ordered(rewriter: Any, *args: Any, **options: Any) -> Any:
+        nodes = rewriter.g.get_nodes()
+        rewriter.g.reset_nodes(sorted(nodes, key=lambda node: -depths.get(node.name, 0)))
+        return rewrite(rewriter, *args, **options)
+
+    LoopRewriterBase.run_internal = ordered
+    try:
+        yield
+    finally:
+        LoopRewriterBase.run_internal = rewrite
 
 
 def _tables(frozen: FrozenGraph) -> dict[bytes, tuple[Array, Array]]:
@@ -84,7 +97,7 @@ def _tables(frozen: FrozenGraph) -> dict[bytes, tuple[Array, Array]]:
     return {shared[t.node]: (t.keys, t.values) for t in frozen.tables}
 
 
-def _last_line(error: Exception | None) -> str:
+def _last_line(error: Exception) -> str:
     lines = [line for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[-1].strip()[:300] if lines else ''}"
 

@@ -203,8 +203,16 @@ def test_force_replaces_the_whole(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [destination]
 
 
+REPEATED = {
+    "tf1": IRIS,
+    "tf1_loops": TF1 / "nested_while" / "graph.pb",
+    "tf2": TF2 / "keras2_saved_model" / "model",
+    "tf2_loops": TF2 / "keras3_lstm" / "model.keras",
+}
+
+
 @pytest.mark.parametrize("target", ["out", "out.pb", "out.onnx"])
-@pytest.mark.parametrize("source", [IRIS, TF2 / "keras2_saved_model" / "model"], ids=["tf1", "tf2"])
+@pytest.mark.parametrize("source", REPEATED.values(), ids=REPEATED)
 def test_same_bytes_from_another_process(source: Path, target: str, tmp_path: Path) -> None:
     results = []
     for seed in ("1", "2"):

@@ -14,6 +14,7 @@ import tensorflow as tf
 from google.protobuf import text_format
 from tensorflow.python.framework import function
 from tf1_case import write_case
+from verify_tf1 import verify
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 FIXTURES = {}
@@ -103,7 +104,11 @@ def frozen_mlp_text(folder):
     """The same in text form."""
     x = x_input(3)
     frozen(
-        folder, {"x": x}, {"y": tf.nn.softmax(mlp(x), name="y")}, [{"x": floats(2, 3)}], text=True
+        folder,
+        {"x": x},
+        {"y": tf.nn.softmax(mlp(x), name="y")},
+        [{"x": floats(2, 3)}, {"x": floats(1, 3)}],
+        text=True,
     )
 
 
@@ -170,7 +175,10 @@ def dynamic_rnn(folder):
         folder,
         {"x": x, "lengths": lengths},
         {"y": tf.identity(outputs, name="y"), "h": tf.identity(state, name="h")},
-        [{"x": floats(2, 4, 3), "lengths": np.array([4, 1], np.int32)}],
+        [
+            {"x": floats(2, 4, 3), "lengths": np.array([4, 1], np.int32)},
+            {"x": floats(1, 4, 3), "lengths": np.array([2], np.int32)},
+        ],
     )
 
 
@@ -202,7 +210,22 @@ def function_library(folder):
     x = x_input(2)
     y = shifted(x)
     y.set_shape([None, 2])
-    frozen(folder, {"x": x}, {"y": tf.identity(y, name="y")}, [{"x": floats(2, 2)}])
+    calls = [{"x": floats(2, 2)}, {"x": floats(1, 2)}]
+    frozen(folder, {"x": x}, {"y": tf.identity(y, name="y")}, calls)
+
+
+@fixture
+def partitioned_call(folder):
+    """A tf.function in a frozen graph: a PartitionedCall with a branch inside."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.float32)])
+    def scaled(v):
+        return tf.cond(tf.reduce_sum(v) > 0, lambda: v * 2, lambda: v - 3)
+
+    x = x_input(2)
+    y = tf.identity(scaled(x), name="y")
+    calls = [{"x": np.abs(floats(2, 2))}, {"x": -np.abs(floats(1, 2))}]
+    frozen(folder, {"x": x}, {"y": y}, calls)
 
 
 @fixture
@@ -227,9 +250,8 @@ def unused_placeholders(folder):
         node = graph.node.add(name="left_over", op="Placeholder")
         node.attr["dtype"].type = 1
 
-    frozen(
-        folder, {"x": x}, {"y": tf.negative(x, name="y")}, [{"x": floats(2, 2)}], edit, infer=True
-    )
+    calls = [{"x": floats(2, 2)}, {"x": floats(1, 2)}]
+    frozen(folder, {"x": x}, {"y": tf.negative(x, name="y")}, calls, edit, infer=True)
 
 
 @fixture
@@ -243,7 +265,8 @@ def stale_output_shapes(folder):
             shape.dim.add(size=17)
             shape.dim.add(size=-5)
 
-    frozen(folder, {"x": x}, {"y": tf.nn.softmax(mlp(x), name="y")}, [{"x": floats(2, 3)}], edit)
+    y = tf.nn.softmax(mlp(x), name="y")
+    frozen(folder, {"x": x}, {"y": y}, [{"x": floats(2, 3)}, {"x": floats(1, 3)}], edit)
 
 
 def unknown_op_edit(consumer):
@@ -266,7 +289,7 @@ def unknown_op_offpath(folder):
         folder,
         {"x": x},
         {"y": tf.negative(x, name="y")},
-        [{"x": floats(2, 2)}],
+        [{"x": floats(2, 2)}, {"x": floats(1, 2)}],
         unknown_op_edit(""),
     )
 
@@ -316,7 +339,7 @@ def frozen_with_training(folder):
         folder,
         {"image": image},
         {"prob": prob},
-        [{"image": floats(2, 8, 8, 2)}],
+        [{"image": floats(2, 8, 8, 2)}, {"image": floats(1, 8, 8, 2)}],
         infer=True,
         keep=[loss.op.name, accuracy.op.name, gradient.op.name],
     )
@@ -332,11 +355,13 @@ def ambiguous(folder):
     frozen(folder, {"x": x}, {"first": first, "second": second}, [], infer=True)
 
 
-def save_checkpoint(folder, prefix="model.ckpt", meta=True, variables=None, **saver):
-    """Initialises and saves the variables; returns an open session."""
+def save_checkpoint(folder, prefix="model.ckpt", meta=True, variables=None, train=None, **saver):
+    """Initialises, trains and saves the variables; returns an open session."""
     config = tf.ConfigProto(allow_soft_placement=True, device_count={"CPU": 2})
     sess = tf.Session(config=config)
     sess.run([tf.global_variables_initializer(), tf.local_variables_initializer()])
+    if train:
+        train(sess)
     made = tf.train.Saver(variables, **saver)
     path = os.path.join(folder, prefix)
     if not os.path.isdir(os.path.dirname(path)):
@@ -395,6 +420,45 @@ def graphdef_moving_average(folder):
     )
 
 
+def averaged_network(training):
+    h = mlp(x_input(3), (4,))
+    h = tf.layers.batch_normalization(h, training=training, momentum=0.5, name="bn")
+    with tf.variable_scope("top"):
+        return mlp(h, (2,))
+
+
+@fixture
+def graphdef_averages_trained(folder):
+    """A trained checkpoint with raw weights, averages and slots; the graph only infers.
+
+    Batch norm's statistics have no average: the map names them one by one.
+    """
+    loss = tf.reduce_mean(tf.squared_difference(averaged_network(True), [1.0, -1.0]))
+    with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):
+        step = tf.train.AdamOptimizer(0.1).minimize(loss)
+    with tf.control_dependencies([step]):
+        step = tf.train.ExponentialMovingAverage(0.8).apply(tf.trainable_variables())
+
+    def train(sess):
+        for _ in range(10):
+            sess.run(step, {"x:0": floats(8, 3)})
+
+    save_checkpoint(folder, meta=False, train=train).close()
+    tf.reset_default_graph()
+    y = tf.nn.softmax(averaged_network(False), name="y")
+    x = tf.get_default_graph().get_tensor_by_name("x:0")
+    graph = tf.get_default_graph().as_graph_def()
+    averaged = tf.train.ExponentialMovingAverage(0.8).variables_to_restore()
+    with tf.Session() as sess:
+        tf.train.Saver(averaged).restore(sess, os.path.join(folder, "model.ckpt"))
+        recorded = run(sess, {"x": x}, {"y": y}, [{"x": floats(2, 3)}, {"x": floats(1, 3)}])
+    write_graph(folder, graph, text=True)
+    mapped = ["*=*/ExponentialMovingAverage"]
+    mapped += ["bn/%s=bn/%s" % (n, n) for n in ("moving_mean", "moving_variance")]
+    load = named({"x": x}, {"y": y}, checkpoint="model.ckpt", map_variables=mapped)
+    write_case(folder, "graph.pbtxt", "graphdef", {"serving_default": recorded}, load)
+
+
 @fixture
 def graphdef_renamed(folder):
     """One variable has another key in the checkpoint."""
@@ -405,7 +469,7 @@ def graphdef_renamed(folder):
 
 
 def meta_graph(folder, inputs, outputs, calls, source=None, prefix="model.ckpt", **case):
-    saver = case.pop("saver", {})
+    saver = dict(case.pop("saver", {}), train=case.pop("train", None))
     fixed = case.pop("fixed", {})
     edit = case.pop("edit", None)
     format = case.pop("format", "metagraph")
@@ -440,9 +504,16 @@ def training_graph():
     tf.summary.scalar("loss", loss)
     step = tf.train.get_or_create_global_step()
     with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):
-        tf.train.AdamOptimizer().minimize(loss, step)
+        step = tf.train.AdamOptimizer(0.05).minimize(loss, step)
     tf.summary.merge_all()
-    return x, tf.nn.softmax(logits, name="prob")
+
+    def train(sess):
+        for _ in range(20):
+            batch = 2 * floats(16, 3) + 0.5
+            fed = {x: batch, labels: batch[:, 0] > 0, is_training: True, keep_prob: 0.8}
+            sess.run(step, fed)
+
+    return x, tf.nn.softmax(logits, name="prob"), train
 
 
 FIXED = {"is_training": False, "keep_prob": 1.0}
@@ -450,11 +521,10 @@ FIXED = {"is_training": False, "keep_prob": 1.0}
 
 @fixture
 def metagraph_train(folder):
-    """A real training graph."""
-    x, prob = training_graph()
-    meta_graph(
-        folder, {"x": x}, {"prob": prob}, [{"x": floats(2, 3)}, {"x": floats(5, 3)}], fixed=FIXED
-    )
+    """A real training graph after some steps: batch norm and Adam have moved."""
+    x, prob, train = training_graph()
+    calls = [{"x": floats(2, 3)}, {"x": floats(5, 3)}]
+    meta_graph(folder, {"x": x}, {"prob": prob}, calls, fixed=FIXED, train=train)
 
 
 @fixture
@@ -466,7 +536,7 @@ def metagraph_text(folder):
     def edit(path):
         tf.train.export_meta_graph(path, as_text=True)
 
-    meta_graph(folder, {"x": x}, {"y": y}, [{"x": floats(2, 3)}], edit=edit)
+    meta_graph(folder, {"x": x}, {"y": y}, [{"x": floats(2, 3)}, {"x": floats(1, 3)}], edit=edit)
 
 
 def simple_meta(folder, **more):
@@ -597,7 +667,7 @@ def checkpoint_folder(folder):
         saver.save(sess, path, 1)
         sess.run(tf.global_variables()[0].assign_add(tf.ones([3, 4])))
         saver.save(sess, path, 2)
-        recorded = run(sess, {"x": x}, {"y": y}, [{"x": floats(2, 3)}])
+        recorded = run(sess, {"x": x}, {"y": y}, [{"x": floats(2, 3)}, {"x": floats(1, 3)}])
     state = os.path.join(folder, "run", "checkpoint")
     with open(state) as stream:
         text = stream.read().replace(os.path.join(folder, "run"), "/home/somebody/run")
@@ -619,7 +689,7 @@ def slash_prefix(folder):
     x = x_input(3)
     y = tf.nn.softmax(mlp(x), name="y")
     with save_checkpoint(folder, "ck/model") as sess:
-        recorded = run(sess, {"x": x}, {"y": y}, [{"x": floats(2, 3)}])
+        recorded = run(sess, {"x": x}, {"y": y}, [{"x": floats(2, 3)}, {"x": floats(1, 3)}])
     for path in glob.glob(os.path.join(folder, "ck", "model*")):
         os.rename(path, path.replace("ck/model", "ck/"))
     load = named({"x": x}, {"y": y})
@@ -647,7 +717,8 @@ def partitioned_meta(folder):
     with tf.variable_scope("emb", partitioner=tf.fixed_size_partitioner(3)):
         table = tf.get_variable("t", [7, 4], initializer=tf.random_uniform_initializer(-1, 1, 5))
     y = tf.identity(tf.nn.embedding_lookup(table, ids, partition_strategy="div"), name="y")
-    meta_graph(folder, {"ids": ids}, {"y": y}, [{"ids": np.array([0, 6, 3])}])
+    calls = [{"ids": np.array([0, 6, 3])}, {"ids": np.array([5])}]
+    meta_graph(folder, {"ids": ids}, {"y": y}, calls)
 
 
 @fixture
@@ -657,7 +728,7 @@ def metagraph_var_kinds(folder):
     a = tf.get_variable("a", initializer=constant(3), use_resource=True)
     b = tf.get_variable("b", initializer=constant(3), use_resource=False)
     y = tf.add(x * a, b, name="y")
-    meta_graph(folder, {"x": x}, {"y": y}, [{"x": floats(2, 3)}])
+    meta_graph(folder, {"x": x}, {"y": y}, [{"x": floats(2, 3)}, {"x": floats(1, 3)}])
 
 
 @fixture
@@ -669,9 +740,8 @@ def metagraph_table(folder):
     y = tf.gather(weights, ids, name="y")
     with save_checkpoint(folder) as sess:
         sess.run(tf.tables_initializer())
-        recorded = run(
-            sess, {"words": words}, {"y": y}, [{"words": np.array([b"c", b"?"], object)}]
-        )
+        calls = [{"words": np.array(c, object)} for c in ([b"c", b"?"], [b"b"])]
+        recorded = run(sess, {"words": words}, {"y": y}, calls)
     load = named({"words": words}, {"y": y})
     write_case(folder, "model.ckpt.meta", "metagraph", {"serving_default": recorded}, load)
 
@@ -685,7 +755,7 @@ def main(names):
         tf.set_random_seed(1)
         RANDOM.seed(sum(map(ord, name)))
         FIXTURES[name](folder)
-        print(name)
+        print(name, verify(folder))
 
 
 if __name__ == "__main__":

@@ -8,10 +8,12 @@ import csv
 import os
 import shutil
 import sys
+import tempfile
 
 import numpy as np
 import tensorflow as tf
 from tf1_case import write_case
+from verify_tf1 import verify
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 FIXTURES = {}
@@ -157,7 +159,8 @@ def legacy_init_op(folder):
             {"serving_default": signature({"words": words}, {"ids": table.lookup(words)})},
             legacy_init_op=tf.tables_initializer(),
         )
-    record(folder, {"serving_default": [{"words": np.array([b"c", b"zz", b"a"], object)}]})
+    calls = [[b"c", b"zz", b"a"], [b"b"]]
+    record(folder, {"serving_default": [{"words": np.array(c, object)} for c in calls]})
 
 
 @fixture
@@ -174,7 +177,7 @@ def main_op(folder):
             {"serving_default": signature({"x": x}, {"y": x * scale + bias})},
             main_op=tf.group(tf.local_variables_initializer(), tf.tables_initializer()),
         )
-    record(folder, {"serving_default": [{"x": floats(3)}]})
+    record(folder, {"serving_default": [{"x": floats(3)}, {"x": floats(1)}]})
 
 
 FEATURES = ["SepalLength", "SepalWidth", "PetalLength", "PetalWidth"]
@@ -187,24 +190,36 @@ def iris():
     return data[:, :4].astype(np.float32), data[:, 4].astype(np.int64)
 
 
-def iris_estimator(folder):
+TRAINED = []
+
+
+def iris_estimator():
+    """The trained classifier; trained once a run, as two fixtures export it."""
+    if not TRAINED:
+        TRAINED.append(train_iris())
+    return TRAINED[0]
+
+
+def train_iris():
     features, labels = iris()
     estimator = tf.estimator.DNNClassifier(
         hidden_units=[10, 10],
         n_classes=3,
         feature_columns=[tf.feature_column.numeric_column(name) for name in FEATURES],
         optimizer=tf.train.AdamOptimizer(0.01),
-        model_dir="/tmp/smconvert_iris",
+        model_dir=tempfile.mkdtemp(),
         config=tf.estimator.RunConfig(tf_random_seed=1),
     )
     columns = {name: features[:, i] for i, name in enumerate(FEATURES)}
-    if not os.path.exists("/tmp/smconvert_iris/checkpoint"):
-        estimator.train(
-            tf.estimator.inputs.numpy_input_fn(columns, labels, 50, 60, shuffle=True), steps=180
-        )
-        print(
-            estimator.evaluate(tf.estimator.inputs.numpy_input_fn(columns, labels, shuffle=False))
-        )
+
+    def rows():
+        # numpy_input_fn shuffles in a queue, which gives another model each time.
+        data = tf.data.Dataset.from_tensor_slices((columns, labels))
+        return data.shuffle(150, seed=1).repeat().batch(50)
+
+    estimator.train(rows, steps=300)
+    measured = estimator.evaluate(rows, steps=3)
+    assert measured["accuracy"] > 0.95, measured
     return estimator
 
 
@@ -217,7 +232,7 @@ def export(estimator, folder, receiver):
 @fixture
 def iris_raw(folder):
     """The iris classifier of an Estimator with raw serving inputs."""
-    estimator = iris_estimator(folder)
+    estimator = iris_estimator()
     receiver = tf.estimator.export.build_raw_serving_input_receiver_fn(
         {name: tf.placeholder(tf.float32, [None, 1], name=name) for name in FEATURES}
     )
@@ -245,7 +260,7 @@ def examples(rows):
 @fixture
 def iris_parsing(folder):
     """The iris classifier with tf.Example inputs; and cut after the parser."""
-    estimator = iris_estimator(folder)
+    estimator = iris_estimator()
     spec = {name: tf.FixedLenFeature([1], tf.float32) for name in FEATURES}
     export(estimator, folder, tf.estimator.export.build_parsing_serving_input_receiver_fn(spec))
     features, _ = iris()
@@ -314,8 +329,8 @@ def multi_signature(folder):
     record(
         folder,
         {
-            "classify": [{"inputs": strings}],
-            "regress": [{"inputs": strings[:1]}],
+            "classify": [{"inputs": strings}, {"inputs": strings[1:2]}],
+            "regress": [{"inputs": strings[:1]}, {"inputs": strings[1:]}],
             "serving_default": [{"x": floats(2, 3)}, {"x": floats(1, 3)}],
         },
         notes="serving_default feeds the output of the parser",
@@ -347,7 +362,7 @@ def tag_sets(folder):
     for tags in (["serve"], ["serve", "gpu"], ["train"]):
         record(
             folder,
-            {"serving_default": [{"x": floats(3, 2)}]},
+            {"serving_default": [{"x": floats(3, 2)}, {"x": floats(1, 2)}]},
             tags=tags,
             load={"tags": tags},
             variant="_".join(tags),
@@ -355,10 +370,11 @@ def tag_sets(folder):
 
 
 def vocabulary(folder, words):
-    path = os.path.join(folder, "words.txt")
-    with open(path, "w") as stream:
+    """Writes words.txt and gives its relative path, as the graph keeps the path it is given."""
+    os.chdir(folder)
+    with open("words.txt", "w") as stream:
         stream.write("".join(word + "\n" for word in words))
-    return path
+    return "words.txt"
 
 
 @fixture
@@ -427,7 +443,8 @@ def table_inmemory(folder):
             {"serving_default": signature({"words": words}, {"ids": ids, "values": values})},
             main_op=tf.tables_initializer(),
         )
-    record(folder, {"serving_default": [{"words": np.array([b"b", b"x", b"a"], object)}]})
+    calls = [[b"b", b"x", b"a"], [b"a"]]
+    record(folder, {"serving_default": [{"words": np.array(c, object)} for c in calls]})
 
 
 @fixture
@@ -438,8 +455,8 @@ def no_signature(folder):
     with tf.Session() as sess:
         sess.run(tf.global_variables_initializer())
         save(sess, folder, {})
-        feeds = floats(2, 3)
-        recorded = [({"image": feeds}, {"prob": sess.run(y, {x: feeds})})]
+        calls = [floats(2, 3), floats(1, 3)]
+        recorded = [({"image": feeds}, {"prob": sess.run(y, {x: feeds})}) for feeds in calls]
     write_case(folder, "model", "savedmodel", {"serving_default": recorded})
 
 
@@ -506,7 +523,12 @@ def sparse_input(folder):
                     "x/indices": np.array([[0, 1], [2, 4]]),
                     "x/values": floats(2),
                     "x/dense_shape": np.array([3, 5]),
-                }
+                },
+                {
+                    "x/indices": np.array([[0, 0], [0, 2], [0, 3]]),
+                    "x/values": floats(3),
+                    "x/dense_shape": np.array([1, 5]),
+                },
             ]
         },
     )
@@ -538,7 +560,16 @@ def dtypes(folder):
         "bool": np.array([True, False]),
         "string": np.array([b"", "ü".encode()], object),
     }
-    record(folder, {"serving_default": [feeds]})
+    edges = {
+        "float64": np.array([np.nan, np.inf, -np.inf]),
+        "int32": np.array([2**31 - 1, -(2**31), 0], np.int32),
+        "int64": np.array([2**53 + 1, -(2**61), 0]),
+        "uint8": np.array([128, 1, 2], np.uint8),
+        "float16": np.array([np.nan, np.inf, 65504.0], np.float16),
+        "bool": np.array([False, False, True]),
+        "string": np.array([b"\x00\xff", b" ", b"a\x00"], object),
+    }
+    record(folder, {"serving_default": [feeds, edges]})
 
 
 @fixture
@@ -581,7 +612,8 @@ def unneeded_feed(folder):
     with tf.Session() as sess:
         sess.run(tf.no_op())
         save(sess, folder, {"serving_default": signature({"x": x, "also": unused}, {"y": -x})})
-    record(folder, {"serving_default": [{"x": floats(2, 2), "also": floats(2, 3)}]})
+    calls = [{"x": floats(n, 2), "also": floats(n, 3)} for n in (2, 1)]
+    record(folder, {"serving_default": calls})
 
 
 @fixture
@@ -609,7 +641,7 @@ def py_func_model(folder, on_path):
     if on_path:
         write_case(folder, "model", "savedmodel", {}, notes="refused: Python function")
     else:
-        record(folder, {"serving_default": [{"x": floats(2)}]})
+        record(folder, {"serving_default": [{"x": floats(2)}, {"x": floats(1)}]})
 
 
 @fixture
@@ -680,6 +712,23 @@ def rnn(folder):
 
 
 @fixture
+def function_variable(folder):
+    """A tf.function in the graph (StatefulPartitionedCall) that reads a variable it captured."""
+    w = tf.get_variable("w", initializer=tf.constant(floats(3, 2)), use_resource=True)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32)])
+    def layer(v):
+        return tf.tanh(tf.matmul(v, w))
+
+    x = tf.placeholder(tf.float32, [None, 3], name="x")
+    y = layer(x) + 1
+    with tf.Session() as sess:
+        sess.run(tf.global_variables_initializer())
+        save(sess, folder, {"serving_default": signature({"x": x}, {"y": y})})
+    record(folder, {"serving_default": [{"x": floats(2, 3)}, {"x": floats(1, 3)}]})
+
+
+@fixture
 def random(folder):
     """A random output, without a seed, beside a deterministic one."""
     tf.get_default_graph().seed = None
@@ -700,7 +749,7 @@ def main(names):
         tf.set_random_seed(1)
         RANDOM.seed(sum(map(ord, name)))
         FIXTURES[name](folder)
-        print(name)
+        print(name, verify(folder))
 
 
 if __name__ == "__main__":

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from smconvert.errors import ConversionError
 from smconvert.graph.candidates import INPUT_OPS, PIPELINE_OPS
+from smconvert.graph.library import called
 from smconvert.graph.names import full, is_control, legal_names, node_of, short
-from smconvert.graph.protos import attr_value_pb2, graph_pb2, node_def_pb2
+from smconvert.graph.protos import graph_pb2, node_def_pb2
 from smconvert.graph.tensors import array_of, shape_of
 from smconvert.model import DType, Shape, SignatureInfo, TensorInfo
 
@@ -215,17 +216,9 @@ def _dequeued_shape(
 
 def _add_functions(result: graph_pb2.GraphDef, graph: graph_pb2.GraphDef) -> None:
     """Adds the library functions that the nodes call, directly or through other functions."""
-    library = {f.signature.name: f for f in graph.library.function}
-    used: set[str] = set()
-    pending: list[node_def_pb2.NodeDef] = list(result.node)
-    while pending:
-        node = pending.pop()
-        for name in (node.op, *_named_functions(node)):
-            if name in library and name not in used:
-                used.add(name)
-                pending += library[name].node_def
-    for name, function in library.items():
-        if name in used:
+    used = called(result.node, graph.library.function)
+    for function in graph.library.function:
+        if function.signature.name in used:
             copy = result.library.function.add()
             copy.CopyFrom(function)
             for inner in copy.node_def:
@@ -235,13 +228,3 @@ def _add_functions(result: graph_pb2.GraphDef, graph: graph_pb2.GraphDef) -> Non
     for gradient in graph.library.gradient:
         if gradient.function_name in used and gradient.gradient_func in used:
             result.library.gradient.add().CopyFrom(gradient)
-
-
-def _named_functions(node: node_def_pb2.NodeDef) -> list[str]:
-    return [name for value in node.attr.values() for name in _functions_of(value)]
-
-
-def _functions_of(value: attr_value_pb2.AttrValue) -> list[str]:
-    if value.HasField("func"):
-        return [value.func.name]
-    return [f.name for f in value.list.func]

@@ -15,7 +15,16 @@ import numpy as np
 from smconvert.errors import ConversionError
 from smconvert.graph import tf_internals
 from smconvert.graph.cut import placeholder
-from smconvert.graph.names import full, is_control, legal_names, node_of, port_of, short
+from smconvert.graph.library import named_by_use
+from smconvert.graph.names import (
+    full,
+    is_control,
+    legal_names,
+    node_of,
+    port_of,
+    short,
+    unused_name,
+)
 from smconvert.graph.protos import graph_pb2, node_def_pb2
 from smconvert.graph.writes import without_unseen_writes
 from smconvert.model import Array, DType, Signature, TensorInfo
@@ -92,7 +101,7 @@ def freeze(signature: Signature) -> FrozenGraph:
     stable = dict(_variable_names(function))
     graph, inputs, outputs, renamed = _renamed(graph, inputs, outputs, stable)
     tables = tuple(replace(t, node=renamed.get(t.node, t.node)) for t in tables)
-    return FrozenGraph(_sorted(graph), inputs, outputs, tables, nodes_before, changes)
+    return FrozenGraph(named_by_use(_sorted(graph)), inputs, outputs, tables, nodes_before, changes)
 
 
 def _bytes(variable: Any) -> int:
@@ -187,20 +196,13 @@ def _renamed(
     taken = {node.name for node in graph.node} | wanted
     for node in graph.node:
         if node.name in wanted and node.name not in names:
-            number = 1
-            while f"{node.name}_{number}" in taken:
-                number += 1
-            names[node.name] = f"{node.name}_{number}"
+            names[node.name] = unused_name(node.name, taken)
             taken.add(names[node.name])
 
     for node in graph.node:
         if node.name in variables and node.name not in names:
-            base = candidate = variables[node.name]
-            number = 1
-            while candidate in taken:
-                candidate, number = f"{base}/value_{number}", number + 1
-            names[node.name] = candidate
-            taken.add(candidate)
+            names[node.name] = unused_name(variables[node.name], taken, "/value_")
+            taken.add(names[node.name])
 
     def renamed(tensor: str) -> str:
         node = names.get(node_of(tensor), node_of(tensor))

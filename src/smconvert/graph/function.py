@@ -1,4 +1,4 @@
-"""A concrete function from a GraphDef, imported by ``wrap_function`` and pruned."""
+"""A concrete function from a GraphDef."""
 
 from __future__ import annotations
 
@@ -34,28 +34,18 @@ def build(
     import tensorflow as tf
 
     body = without(graph, handles.keys())
-    used = list(variables)
-
-    def imported() -> None:
-        inner = tf.compat.v1.get_default_graph()
+    inner = tf_internals.empty_function_graph("imported")
+    with inner.as_default():
         captured = {f"{n}:0": tf_internals.capture(inner, h) for n, h in handles.items()}
         tf.graph_util.import_graph_def(
             body, name="", input_map=captured, producer_op_list=producer_ops
         )
-        for variable in used:
-            tf_internals.watch_variable(inner, variable)
-
-    wrapped = tf.compat.v1.wrap_function(imported, [])
-    # Feeds in any other order than that of their names are bound to the wrong arguments.
-    names = sorted(inputs)
-    feeds = [wrapped.graph.get_tensor_by_name(f"{inputs[name]}:0") for name in names]
-    specs = {
-        name: tf.TensorSpec(feed.shape, feed.dtype, name=name)
-        for name, feed in zip(names, feeds, strict=True)
-    }
-    fetches = {name: wrapped.graph.get_tensor_by_name(t) for name, t in outputs.items()}
-    pruned = wrapped.prune(feeds, fetches, input_signature=((), specs))
-    return tf_internals.name_arguments(pruned, names)
+    return tf_internals.wrapped_function(
+        inner,
+        {name: inner.get_tensor_by_name(f"{node}:0") for name, node in inputs.items()},
+        {name: inner.get_tensor_by_name(tensor) for name, tensor in outputs.items()},
+        variables,
+    )
 
 
 def without(graph: graph_pb2.GraphDef, names: Iterable[str]) -> graph_pb2.GraphDef:

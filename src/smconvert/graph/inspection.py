@@ -13,6 +13,7 @@ from smconvert.errors import SmconvertError, SourceError
 from smconvert.graph import candidates
 from smconvert.graph.checkpoint import CheckpointIndex, read_index
 from smconvert.graph.cut import reached_from
+from smconvert.graph.library import called
 from smconvert.graph.names import node_of
 from smconvert.graph.protos import graph_pb2, meta_graph_pb2
 from smconvert.graph.signatures import PARSERS, own
@@ -100,18 +101,9 @@ def _needed(
         pruned.node.extend(node for node in graph.node if node.name not in fed)
         for node in reached_from(pruned, [o.tensor or "" for o in signature.outputs]):
             found[node.name] = node
-    called = {f.signature.name: f for f in graph.library.function}
-    pending = list(found.values())
-    seen: set[str] = set()
-    result = list(pending)
-    while pending:
-        node = pending.pop()
-        names = [node.op, *(v.func.name for v in node.attr.values() if v.HasField("func"))]
-        for name in names:
-            if name in called and name not in seen:
-                seen.add(name)
-                pending += called[name].node_def
-                result += called[name].node_def
+    result = list(found.values())
+    for function in called(result, graph.library.function).values():
+        result += function.node_def
     return result
 
 

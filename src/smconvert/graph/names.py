@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import keyword
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 _SCOPE = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")
 _FOREIGN = re.compile(r"[^A-Za-z0-9_.\\/-]")
@@ -82,9 +82,14 @@ def legal_names(names: Sequence[str], taken: Iterable[str] = ()) -> Mapping[str,
             continue
         base = _FOREIGN.sub("_", name)
         base = base if legal(base) else f"x{base}"
-        candidate, number = base, 1
-        while candidate in used:
-            candidate, number = f"{base}_{number}", number + 1
-        used.add(candidate)
-        found[name] = candidate
+        found[name] = unused_name(base, used)
+        used.add(found[name])
     return found
+
+
+def unused_name(base: str, taken: Container[str], mark: str = "_") -> str:
+    """``base``, or the first of ``base_1``, ``base_2``, ... that is not taken."""
+    candidate, number = base, 1
+    while candidate in taken:
+        candidate, number = f"{base}{mark}{number}", number + 1
+    return candidate

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from smconvert.errors import SmconvertError, UsageError
 from smconvert.graph.freeze import freeze
+from smconvert.graph.library import references
 from smconvert.graph.names import is_control, node_of, port_of
 from smconvert.graph.protos import attr_value_pb2, function_pb2, graph_pb2
 from smconvert.model import DEFAULT_SIGNATURE, CanonicalModel, Signature
@@ -94,7 +95,7 @@ def _body(
         for key in list(node.attr):
             if key.startswith("_"):
                 del node.attr[key]
-            elif node.attr[key].HasField("func") and node.attr[key].func.name in library:
-                inner = library[node.attr[key].func.name]
-                node.attr[key].func.name = _body(inner, library)
+        for reference in references(node):
+            if reference.name in library:
+                reference.name = _body(library[reference.name], library)
     return hashlib.sha256(plain.SerializeToString(deterministic=True)).hexdigest()

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,8 +19,44 @@ def registered_op(op: str) -> op_def_pb2.OpDef | None:
     return op_def_registry.get(op)
 
 
+def empty_function_graph(name: str) -> Any:
+    """A FuncGraph to import nodes into."""
+    from tensorflow.python.framework import func_graph
+
+    return func_graph.FuncGraph(name)
+
+
+def wrapped_function(
+    graph: Any, inputs: Mapping[str, Any], outputs: Mapping[str, Any], variables: Iterable[Any]
+) -> Any:
+    """What ``wrap_function(...).prune(inputs, outputs)`` gives, of a FuncGraph that is cut already.
+
+    ``prune`` copies the nodes in an order that changes with the hash seed, and leaves a number of
+    placeholders where V1 loops close (lift_to_graph.py); here the nodes stay as they are.
+
+    Args:
+        graph: Holds exactly the nodes of the function.
+        inputs: Keyword to the placeholder's tensor.
+        outputs: Output name to tensor.
+        variables: Those that the function uses; freezing skips a variable that is not among them.
+    """
+    import tensorflow as tf
+    from tensorflow.python.eager import wrap_function
+
+    # Inputs in any other order than that of their names are bound to the wrong arguments.
+    names = sorted(inputs)
+    specs = {n: tf.TensorSpec(inputs[n].shape, inputs[n].dtype, name=n) for n in names}
+    graph.inputs[:0] = [inputs[name] for name in names]
+    graph.outputs.extend(outputs[name] for name in sorted(outputs))
+    graph.structured_input_signature = ((), specs)
+    graph.structured_outputs = dict(outputs)
+    graph.variables = tuple(variables)
+    function = wrap_function.WrappedFunction(graph, wrap_function.VariableHolder())
+    return name_arguments(function, names)
+
+
 def name_arguments(function: Any, names: Sequence[str]) -> Any:
-    """Makes a pruned function take its inputs by keyword only, under ``names`` in feed order."""
+    """Makes a function take its inputs by keyword only, under ``names`` in feed order."""
     function._arg_keywords = list(names)
     function._num_positional_args = 0
     return function
@@ -29,11 +65,6 @@ def name_arguments(function: Any, names: Sequence[str]) -> Any:
 def capture(graph: Any, tensor: Any) -> Any:
     """The placeholder inside ``graph`` that stands for an outer tensor."""
     return graph.capture(tensor)
-
-
-def watch_variable(graph: Any, variable: Any) -> None:
-    """Tells a FuncGraph that it uses ``variable``; without it, freezing skips the variable."""
-    graph.watch_variable(variable)
 
 
 def optimize(

@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from smconvert.converters import Executable
+from smconvert.errors import RuntimeFailure
 from smconvert.model import Array, DType
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -56,7 +57,13 @@ def _to_text(value: Array) -> Any:
     if value.dtype != object:
         return value
     flat = np.empty(value.size, object)
-    flat[:] = [v.decode() for v in value.ravel().tolist()]
+    try:
+        flat[:] = [v.decode() for v in value.ravel().tolist()]
+    except UnicodeDecodeError as error:
+        raise RuntimeFailure(
+            f"ONNX holds text as UTF-8, and {error.object!r} is not",
+            hint="feed UTF-8, or run the SavedModel or the frozen graph, which take any bytes",
+        ) from error
     return flat.reshape(value.shape)
 
 

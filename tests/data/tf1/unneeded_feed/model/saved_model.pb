@@ -16,16 +16,16 @@ C
 shapeshape:"serve*1.15.52v1.15.4-39-g3db52be¥
 d
 xPlaceholder*
-shape:ÿÿÿÿÿÿÿÿÿ*'
+shape:ÿÿÿÿÿÿÿÿÿ*
+dtype0*'
 _output_shapes
-:ÿÿÿÿÿÿÿÿÿ*
-dtype0
+:ÿÿÿÿÿÿÿÿÿ
 i
-unusedPlaceholder*'
+unusedPlaceholder*
+shape:ÿÿÿÿÿÿÿÿÿ*'
 _output_shapes
 :ÿÿÿÿÿÿÿÿÿ*
-dtype0*
-shape:ÿÿÿÿÿÿÿÿÿ
+dtype0
 
 NoOpNoOp
 ?
@@ -34,11 +34,11 @@ i
 _output_shapes
 :ÿÿÿÿÿÿÿÿÿ"†*
 serving_default‰
-'
-also
-unused:0ÿÿÿÿÿÿÿÿÿ
 
 x
-x:0ÿÿÿÿÿÿÿÿÿ!
+x:0ÿÿÿÿÿÿÿÿÿ
+'
+also
+unused:0ÿÿÿÿÿÿÿÿÿ!
 y
 Neg:0ÿÿÿÿÿÿÿÿÿtensorflow/serving/predict
