@@ -9,7 +9,8 @@ from google.protobuf import text_format
 
 from smconvert.converters import Artifact, Executable, TargetOptions
 from smconvert.errors import ConversionError
-from smconvert.graph.freeze import FrozenGraph, FrozenTable, freeze
+from smconvert.graph.constants import constant
+from smconvert.graph.freeze import FrozenGraph, FrozenTable, freeze, whole
 from smconvert.graph.names import node_of
 from smconvert.graph.protos import graph_pb2
 from smconvert.graph.sole import sole_signature
@@ -39,7 +40,7 @@ class GraphDefExporter:
             ConversionError: it cannot be frozen, or is larger than a protobuf can be.
         """
         signature = sole_signature(model, "a frozen graph")
-        frozen = freeze(signature)
+        frozen = whole(freeze(signature))
         graph, init_op = _with_tables(_with_defaults(frozen))
         if graph.ByteSize() > MAX_BYTES:
             raise ConversionError(
@@ -106,9 +107,5 @@ def _add_initializer(graph: graph_pb2.GraphDef, table: FrozenTable) -> str:
 
 
 def _add_constant(graph: graph_pb2.GraphDef, name: str, value: Array, dtype: DType) -> str:
-    import tensorflow as tf
-
-    node = graph.node.add(name=name, op="Const")
-    node.attr["dtype"].type = dtype.number
-    node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value, dtype.label))
+    graph.node.append(constant(name, value, dtype))
     return name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -15,17 +15,32 @@ from onnx import numpy_helper
 
 from smconvert.converters import Artifact, Executable, TargetOptions
 from smconvert.errors import ConversionError, UsageError
-from smconvert.graph.freeze import FrozenGraph, freeze
-from smconvert.graph.names import legal_names
+from smconvert.graph.freeze import FrozenGraph, freeze, whole
+from smconvert.graph.names import full, legal_names, unused_name
+from smconvert.graph.ops import nodes_of
 from smconvert.graph.sole import sole_signature
 from smconvert.model import Array, CanonicalModel, DType, Signature, SignatureInfo, TensorInfo
 from smconvert_onnx import audit, tf2onnx_engine
 from smconvert_onnx.canonical import canonicalize
+from smconvert_onnx.initializers import (
+    Initializer,
+    fold,
+    of_weights,
+    taken_out,
+    write,
+    write_external,
+)
 from smconvert_onnx.tf2onnx_engine import MAX_OPSET, MIN_OPSET
 
 SUFFIX = ".onnx"
 DATA_SUFFIX = ".data"
 MAX_BYTES = (1 << 31) - (1 << 20)
+EXTERNAL_BYTES = 1024
+"""Smaller initializers stay in the model file, for shape inference to see them."""
+
+LOOPS = frozenset(
+    {"Enter", "While", "StatelessWhile", "If", "StatelessIf", "Case", "StatelessCase"}
+)
 METADATA = "smconvert"
 
 
@@ -90,24 +105,45 @@ def _write(
 ) -> Written:
     frozen = freeze(signature)
     audit.ensure_convertible(frozen)
+    if _needs_values(frozen):
+        frozen = whole(frozen)
     output_names = dict(_output_names(signature))
+    weight_names = dict(_weight_names(frozen, output_names.values()))
     renames = {i.tensor or "": i.name for i in frozen.inputs}
     renames |= {o.tensor or "": output_names[o.name] for o in frozen.outputs}
+    renames |= {full(node): name for node, name in weight_names.items()}
     converted = tf2onnx_engine.to_onnx(frozen, opset, renames)
+    weights = of_weights(frozen.weights, weight_names)
+    finished = canonicalize(_finished(converted, frozen, output_names, weights))
+    initializers = fold(finished, weights)
     facts = {
         "opset": opset,
         "nodes_in": frozen.nodes_before,
-        "nodes_out": len(converted.graph.node),
+        "nodes_out": len(finished.graph.node),
         "provenance": asdict(replace(model.provenance, changes=())),
         "changes": [*model.provenance.changes, *frozen.changes],
         "signature": signature.name,
         "method": signature.method,
         "output_names": {k: v for k, v in output_names.items() if k != v},
     }
-    finished = canonicalize(_finished(converted, frozen, output_names, facts))
+    _describe(finished, facts)
     audit.ensure_valid(finished)
-    companions = _save(finished, path, options)
+    companions = _save(finished, initializers, path, options)
     return Written(path, companions, output_names, facts)
+
+
+def _needs_values(frozen: FrozenGraph) -> bool:
+    """Whether tf2onnx looks into the weights: to make an LSTM or a GRU of a loop."""
+    return any(node.op in LOOPS for node in nodes_of(frozen.graph))
+
+
+def _weight_names(frozen: FrozenGraph, outputs: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Each weight's name in the graph."""
+    taken = {i.name for i in frozen.inputs} | set(outputs)
+    for weight in frozen.weights:
+        name = unused_name(weight.node, taken)
+        taken.add(name)
+        yield weight.node, name
 
 
 def _output_names(signature: Signature) -> Iterator[tuple[str, str]]:
@@ -126,14 +162,16 @@ def _finished(
     model: onnx.ModelProto,
     frozen: FrozenGraph,
     output_names: Mapping[str, str],
-    facts: Mapping[str, Any],
+    weights: Sequence[Initializer],
 ) -> onnx.ModelProto:
-    """The model with the signature's inputs and outputs, in its order, and its provenance."""
+    """The model with the signature's inputs and outputs, in its order, and then the weights."""
     graph = model.graph
     has_initializer = {t.name for t in graph.initializer}
     batch = _shares_batch(frozen)
     inputs = [_value_info(i, i.name, batch) for i in frozen.inputs]
     outputs = [_value_info(o, output_names[o.name], batch) for o in frozen.outputs]
+    beside = {weight.name for weight in weights}
+    inputs += [value for value in graph.input if value.name in beside]
     del graph.input[:]
     del graph.output[:]
     graph.input.extend(inputs)
@@ -141,14 +179,18 @@ def _finished(
     for info in frozen.inputs:
         if info.default is not None and info.name not in has_initializer:
             graph.initializer.append(_initializer(info.default, info))
-    graph.name = str(facts["signature"])
+    return model
+
+
+def _describe(model: onnx.ModelProto, facts: Mapping[str, Any]) -> None:
+    """Names the signature and puts the provenance into the model."""
+    model.graph.name = str(facts["signature"])
     model.producer_name = "smconvert"
     model.producer_version = version("smconvert")
     del model.metadata_props[:]
     entry = model.metadata_props.add()
     entry.key = METADATA
     entry.value = json.dumps(facts, ensure_ascii=False, sort_keys=True)
-    return model
 
 
 def _initializer(default: Array, info: TensorInfo) -> onnx.TensorProto:
@@ -182,21 +224,24 @@ def _element_type(dtype: DType, name: str) -> int:
         raise ConversionError(f"ONNX has no type {dtype.label}", where=name) from error
 
 
-def _save(model: onnx.ModelProto, path: Path, options: TargetOptions) -> tuple[Path, ...]:
+def _save(
+    model: onnx.ModelProto,
+    initializers: Sequence[Initializer],
+    path: Path,
+    options: TargetOptions,
+) -> tuple[Path, ...]:
     """Writes the file; weights beside it when they are asked to be, or do not fit."""
-    if not options.external_data and model.ByteSize() <= MAX_BYTES:
-        path.write_bytes(model.SerializeToString(deterministic=True))
+    size = model.ByteSize() + sum(i.bytes for i in initializers)
+    if not options.external_data and size <= MAX_BYTES:
+        write(model, initializers, path)
+        return ()
+    model, own = taken_out(model, EXTERNAL_BYTES)
+    if not (own or initializers):
+        write(model, (), path)
         return ()
     data = path.with_name(path.name + DATA_SUFFIX)
-    onnx.save_model(
-        model,
-        str(path),
-        save_as_external_data=True,
-        all_tensors_to_one_file=True,
-        location=data.name,
-        size_threshold=1024,
-    )
-    return (data,) if data.exists() else ()
+    write_external(model, [*own, *initializers], path, data)
+    return (data,)
 
 
 def _executable(signature: Signature, written: Written) -> Executable:

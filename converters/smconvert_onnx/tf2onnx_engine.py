@@ -17,6 +17,7 @@ import onnx
 
 from smconvert.errors import ConversionError
 from smconvert.graph.freeze import FrozenGraph
+from smconvert.graph.names import full
 from smconvert.model import Array
 from smconvert_onnx.insertion_order import insertion_order
 from smconvert_onnx.loops import loop_depths
@@ -32,7 +33,8 @@ def to_onnx(frozen: FrozenGraph, opset: int, renames: Mapping[str, str]) -> onnx
     """Converts a frozen graph.
 
     Args:
-        frozen: The graph; its inputs and outputs become those of the ONNX graph.
+        frozen: The graph; its inputs and outputs become those of the ONNX graph, and so do the
+            placeholders of its weights.
         opset: ONNX operator set version, 13 to 18.
         renames: Tensor of the frozen graph to its name in the ONNX graph.
 
@@ -64,7 +66,10 @@ def _convert(
         graph,
         continue_on_error=False,
         opset=opset,
-        input_names=[i.tensor for i in frozen.inputs],
+        input_names=[
+            *(i.tensor for i in frozen.inputs),
+            *(full(weight.node) for weight in frozen.weights),
+        ],
         output_names=[o.tensor for o in frozen.outputs],
         tensors_to_rename=dict(renames),
         initialized_tables=_tables(frozen),

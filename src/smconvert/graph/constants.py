@@ -1,4 +1,4 @@
-"""Values that a graph computes from constants alone."""
+"""Constants of a graph, and values that it computes from them alone."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from smconvert.errors import ConversionError
 from smconvert.graph.cut import reached_from, subgraph
 from smconvert.graph.names import full, short
 from smconvert.graph.ops import ensure_importable
-from smconvert.graph.protos import graph_pb2
+from smconvert.graph.protos import graph_pb2, node_def_pb2
 from smconvert.graph.references import VARIABLES, has_references
-from smconvert.model import Array
+from smconvert.model import Array, DType
 
 
 def evaluate(graph: graph_pb2.GraphDef, tensor: str) -> Array | None:
@@ -36,3 +36,13 @@ def evaluate(graph: graph_pb2.GraphDef, tensor: str) -> Array | None:
                 f"the value of {short(tensor)!r} cannot be computed: {str(error)[:200]}"
             ) from error
     return value
+
+
+def constant(name: str, value: Array, dtype: DType) -> node_def_pb2.NodeDef:
+    """A Const node."""
+    import tensorflow as tf
+
+    node = node_def_pb2.NodeDef(name=name, op="Const")
+    node.attr["dtype"].type = dtype.number
+    node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value, dtype.label))
+    return node

@@ -6,7 +6,7 @@ graph, so that each exporter can write them in its own way.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,10 +26,16 @@ from smconvert.graph.names import (
     unused_name,
 )
 from smconvert.graph.protos import graph_pb2, node_def_pb2
+from smconvert.graph.weights import Weight, kept_out, values_for_handles, weight_of
 from smconvert.graph.writes import without_unseen_writes
 from smconvert.model import Array, DType, Signature, TensorInfo
 
 MAX_BYTES = 1_900_000_000
+"""What TensorFlow takes in one graph, with room for the rest of it."""
+
+KEPT_OUT_BYTES = 1 << 16
+"""Smaller values stay in the graph, where they can be looked at."""
+
 """Constants live in one protobuf, which ends at 2 GiB; the rest is for the nodes."""
 
 _LOOKUPS = frozenset({"LookupTableFindV2", "LookupTableSizeV2"})
@@ -49,13 +55,14 @@ class FrozenTable:
 
 @dataclass(frozen=True)
 class FrozenGraph:
-    """A graph that needs nothing beside it but its tables.
+    """A graph that needs nothing beside it but its tables and weights.
 
     Attributes:
         graph: Placeholders, constants and ops; table nodes are ``HashTableV2``.
         inputs: In the signature's order; each names its placeholder's tensor.
         outputs: In the signature's order; each names its Identity's tensor.
         tables: The contents of the table nodes.
+        weights: What is kept out of the graph; each names its placeholder.
         nodes_before: Number of nodes of the signature's graph, function bodies included.
         changes: One sentence for each thing that the signature does and the graph does not.
     """
@@ -64,80 +71,131 @@ class FrozenGraph:
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     tables: tuple[FrozenTable, ...]
+    weights: tuple[Weight, ...]
     nodes_before: int
     changes: tuple[str, ...] = ()
+
+
+def whole(frozen: FrozenGraph) -> FrozenGraph:
+    """The same with its weights in the graph, as constants.
+
+    Raises:
+        ConversionError: they exceed 2 GiB.
+    """
+    size = sum(weight.bytes for weight in frozen.weights)
+    if size > MAX_BYTES:
+        raise ConversionError(
+            f"the weights take {size / 1e9:.1f} GB, and one frozen graph holds 2 GB",
+            hint="convert to a SavedModel, or to ONNX",
+        )
+    weights = {weight.node: weight for weight in frozen.weights}
+    graph = graph_pb2.GraphDef()
+    graph.CopyFrom(frozen.graph)
+    for node in graph.node:
+        if node.name in weights:
+            after = list(node.input)
+            node.CopyFrom(weights[node.name].constant())
+            node.input.extend(after)
+    return replace(frozen, graph=graph, weights=())
 
 
 def freeze(signature: Signature) -> FrozenGraph:
     """Freezes a signature; input and output nodes are named as the signature names them.
 
     Raises:
-        ConversionError: it changes variables while it runs, or its weights exceed 2 GiB.
+        ConversionError: it changes variables while it runs; or loops and functions take variables
+            of more than 2 GiB.
     """
-    function = signature.function
-    size = sum(_bytes(v) for v in function.graph.variables)
-    if size > MAX_BYTES:
-        raise ConversionError(
-            f"the variables take {size / 1e9:.1f} GB, and one frozen graph holds 2 GB",
-            where=f"signature {signature.name}",
-            hint="convert to a SavedModel",
-        )
-    before = function.graph.as_graph_def()
+    before = signature.function.graph.as_graph_def()
     nodes_before = len(before.node) + sum(len(f.node_def) for f in before.library.function)
     function, changes = without_unseen_writes(signature)
-    frozen = tf_internals.variables_to_constants(function) if function.graph.variables else function
-    graph = graph_pb2.GraphDef()
-    graph.CopyFrom(frozen.graph.as_graph_def())
-    if not function.graph.variables and graph.library.function:
-        names = [t.name for t in (*frozen.inputs, *frozen.outputs)]
-        graph = tf_internals.optimize(graph, names, ["function"], inline=True)
+    graph, weights = _valued(signature, function)
     for node in graph.node:
         node.attr.pop("_output_shapes", None)
         node.attr.pop("_user_specified_name", None)
         node.attr.pop("_class", None)
         node.device = ""
-    tables = tuple(_tables(graph, function))
-    inputs, outputs = _endpoints(signature, function, frozen)
+    tables = tuple(_tables(graph, function, {weight.node for weight in weights}))
+    inputs, outputs = _endpoints(signature, function)
     stable = dict(_variable_names(function))
     graph, inputs, outputs, renamed = _renamed(graph, inputs, outputs, stable)
     tables = tuple(replace(t, node=renamed.get(t.node, t.node)) for t in tables)
-    return FrozenGraph(named_by_use(_sorted(graph)), inputs, outputs, tables, nodes_before, changes)
+    return FrozenGraph(
+        named_by_use(_sorted(graph)),
+        inputs,
+        outputs,
+        tables,
+        tuple(replace(w, node=renamed.get(w.node, w.node)) for w in weights),
+        nodes_before,
+        changes,
+    )
 
 
-def _bytes(variable: Any) -> int:
-    return int(np.prod(variable.shape.as_list(), dtype=np.int64)) * int(variable.dtype.size)
+def _valued(signature: Signature, function: Any) -> tuple[graph_pb2.GraphDef, list[Weight]]:
+    """The function's graph with its calls inlined and values for its variables."""
+    variables = {id(v.handle): v for v in function.graph.variables}
+    handles = {
+        inner.op.name: variables[id(outer)]
+        for inner, outer in _captures(function)
+        if id(outer) in variables
+    }
+    graph = graph_pb2.GraphDef()
+    graph.CopyFrom(function.graph.as_graph_def())
+    if graph.library.function:
+        names = [t.name for t in (*function.inputs, *function.outputs)]
+        graph = tf_internals.inline(graph, names)
+    weights = [weight_of(name, variable) for name, variable in handles.items()]
+    weights += [
+        Weight(i.op.name, DType.from_label(o.dtype.name), tuple(o.shape.as_list()), o.numpy)
+        for i, o in _captures(function)
+        if o.dtype.is_numpy_compatible
+    ]
+    valued = values_for_handles(graph, handles)
+    if valued is not None:
+        return kept_out(valued, weights, KEPT_OUT_BYTES)
+    size = sum(weight.bytes for weight in weights)
+    if size > MAX_BYTES:
+        raise ConversionError(
+            f"loops and functions take variables of {size / 1e9:.1f} GB, and a graph holds 2 GB",
+            where=f"signature {signature.name}",
+            hint="convert to a SavedModel",
+        )
+    graph.CopyFrom(tf_internals.variables_to_constants(function).graph.as_graph_def())
+    return kept_out(graph, [], KEPT_OUT_BYTES)
+
+
+def _captures(function: Any) -> Iterator[tuple[Any, Any]]:
+    """Each captured tensor: inside the graph and outside it."""
+    outer = function.captured_inputs
+    yield from zip(function.inputs[len(function.inputs) - len(outer) :], outer, strict=True)
 
 
 def _variable_names(function: Any) -> Iterator[tuple[str, str]]:
     """The name inside the graph of each captured variable and table, with a stable one."""
-    outer = function.captured_inputs
-    inner = function.inputs[len(function.inputs) - len(outer) :]
     by_handle = {id(v.handle): v.name.partition(":")[0] for v in function.graph.variables}
-    for number, (tensor, handle) in enumerate(zip(inner, outer, strict=True)):
+    for number, (tensor, handle) in enumerate(_captures(function)):
         yield tensor.op.name, by_handle.get(id(handle), f"table_{number}")
 
 
 def _endpoints(
-    signature: Signature, function: Any, frozen: Any
+    signature: Signature, function: Any
 ) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
     """The signature's inputs and outputs with their tensors in the frozen graph."""
     keywords = tf_internals.argument_keywords(function)
-    feeds = dict(zip(keywords, frozen.inputs, strict=False))
+    feeds = dict(zip(keywords, function.inputs, strict=False))
     names = sorted(function.structured_outputs)
-    fetches = dict(zip(names, frozen.outputs, strict=True))
+    fetches = dict(zip(names, function.outputs, strict=True))
     return (
         tuple(replace(i, tensor=feeds[signature.keyword(i.name)].name) for i in signature.inputs),
         tuple(replace(o, tensor=fetches[o.name].name) for o in signature.outputs),
     )
 
 
-def _tables(graph: graph_pb2.GraphDef, function: Any) -> Iterator[FrozenTable]:
+def _tables(graph: graph_pb2.GraphDef, function: Any, weights: Set[str]) -> Iterator[FrozenTable]:
     """Puts a HashTableV2 in place of each captured table, and reads its contents."""
     import tensorflow as tf
 
-    outer = function.captured_inputs
-    inner = function.inputs[len(function.inputs) - len(outer) :]
-    captured = {i.op.name: o for i, o in zip(inner, outer, strict=True)}
+    captured = {i.op.name: o for i, o in _captures(function) if i.op.name not in weights}
     for number, node in enumerate(graph.node):
         if node.op != "Placeholder" or node.name not in captured:
             continue

@@ -1,7 +1,7 @@
 """From a graph as data to the canonical model.
 
 For each signature: cut the graph at feeds and fetches, refuse what cannot be imported, turn
-references into resources, bind variables and tables, and import the rest by ``wrap_function`` as
+references into resources, bind variables and tables, and import the rest as
 one concrete function with named inputs and outputs. Variables and tables are shared.
 """
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from smconvert.converters import SourceOptions
 from smconvert.errors import ConversionError, UsageError
+from smconvert.graph.constants import constant
 from smconvert.graph.cut import CutGraph, cut
 from smconvert.graph.function import build
 from smconvert.graph.names import keywords, nearest, node_of
@@ -171,7 +172,6 @@ def _fixed(graph: graph_pb2.GraphDef, values: Mapping[str, Any]) -> dict[str, no
     Raises:
         UsageError: there is no such placeholder, or the value does not fit it.
     """
-    import tensorflow as tf
 
     placeholders = {n.name: n for n in graph.node if n.op.startswith("Placeholder")}
     found = {}
@@ -189,8 +189,5 @@ def _fixed(graph: graph_pb2.GraphDef, values: Mapping[str, Any]) -> dict[str, no
             array = np.asarray(value).astype(dtype.numpy)
         except (ValueError, TypeError) as error:
             raise UsageError(f"{value!r} is no {dtype.label}", where=f"--set {name}") from error
-        const = node_def_pb2.NodeDef(name=name, op="Const")
-        const.attr["dtype"].type = dtype.number
-        const.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(array, dtype.label))
-        found[name] = const
+        found[name] = constant(name, array, dtype)
     return found

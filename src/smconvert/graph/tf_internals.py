@@ -67,28 +67,31 @@ def capture(graph: Any, tensor: Any) -> Any:
     return graph.capture(tensor)
 
 
-def optimize(
-    graph: graph_pb2.GraphDef,
-    fetches: Sequence[str],
-    optimizers: Sequence[str],
-    *,
-    inline: bool = False,
-) -> graph_pb2.GraphDef:
-    """Runs grappler passes over a graph, keeping the nodes of ``fetches``."""
+def inline(graph: graph_pb2.GraphDef, fetches: Sequence[str]) -> graph_pb2.GraphDef:
+    """Inlines the functions that a graph calls, but for the bodies of loops and branches.
+
+    As ``convert_variables_to_constants_v2(lower_control_flow=False, aggressive_inlining=True)``
+    does, without its copies of the variables.
+    """
     from tensorflow.core.protobuf import config_pb2, meta_graph_pb2, rewriter_config_pb2
     from tensorflow.python.grappler import tf_optimizer
 
     meta_graph = meta_graph_pb2.MetaGraphDef()
     meta_graph.graph_def.CopyFrom(graph)
+    library = meta_graph.graph_def.library.function
+    for function in library:
+        # A second implementation of the same, for cuDNN, keeps a call from being inlined.
+        function.attr.pop("api_implements", None)
+    for nodes in (meta_graph.graph_def.node, *(f.node_def for f in library)):
+        for node in nodes:
+            if "_lower_using_switch_merge" in node.attr:
+                node.attr["_lower_using_switch_merge"].b = False
     meta_graph.collection_def["train_op"].node_list.value.extend(fetches)
     config = config_pb2.ConfigProto()
-    config.graph_options.infer_shapes = True
     rewrite = config.graph_options.rewrite_options
     rewrite.min_graph_nodes = -1
-    rewrite.optimizers.extend(optimizers)
-    rewrite.experimental_disable_folding_quantization_emulation = True
-    if inline:
-        rewrite.function_optimization = rewriter_config_pb2.RewriterConfig.AGGRESSIVE
+    rewrite.optimizers.append("function")
+    rewrite.function_optimization = rewriter_config_pb2.RewriterConfig.AGGRESSIVE
     return tf_optimizer.OptimizeGraph(config, meta_graph)
 
 
