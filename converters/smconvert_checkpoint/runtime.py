@@ -10,27 +10,30 @@ import numpy as np
 
 from smconvert.converters import Executable
 from smconvert.model import Array, DType
+from smconvert.runtimes.places import Place
+from smconvert.runtimes.tf_places import compiled, settle
 from smconvert_checkpoint.factory import functions, restored
 
 
 class ObjectRuntime:
     """Opens TF2 checkpoints with the factory of their object."""
 
-    def open(self, executable: Executable, device: str) -> ObjectSession:
+    def open(self, executable: Executable, place: Place) -> ObjectSession:
         """The object, built and filled afresh."""
-        return ObjectSession(executable)
+        settle(place)
+        return ObjectSession(executable, place)
 
 
 class ObjectSession:
     """A built object."""
 
-    def __init__(self, executable: Executable) -> None:
+    def __init__(self, executable: Executable, place: Place) -> None:
         settings = executable.settings
         if settings["folder"] not in sys.path:
             sys.path.insert(0, settings["folder"])
         self._signature = executable.signature
         self._object = restored(settings["factory"], settings["checkpoint"])
-        self._function = functions(self._object)[executable.signature.name]
+        self._function = compiled(functions(self._object)[executable.signature.name], place)
 
     def __enter__(self) -> Self:
         return self
@@ -50,3 +53,7 @@ class ObjectSession:
             )
             for o in self._signature.outputs
         }
+
+    def placement(self) -> Mapping[str, int]:
+        """Nothing: TensorFlow reports it only in traces."""
+        return {}

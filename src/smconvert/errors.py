@@ -81,6 +81,16 @@ class RuntimeFailure(SmconvertError):
     kind = "runtime"
 
 
+class Unavailable(RuntimeFailure):
+    """A runtime cannot run where it was asked to; nothing is known about the artifact.
+
+    It makes a comparison *not run*.
+    """
+
+    exit_code = 6
+    kind = "unavailable"
+
+
 EXIT_DONE = 0
 EXIT_NOT_CHECKED = 6
 """Converted, but the check that was asked for could not be run: a result, not an exception."""

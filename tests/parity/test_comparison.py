@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from smconvert.model import Array
-from smconvert.parity.comparison import Verdict, compare
+from smconvert.parity.comparison import Verdict, argmax_agreement, compare, cosine, ulps
 
 FLOATS = hnp.arrays(
     np.float32, hnp.array_shapes(max_dims=3), elements=st.floats(width=32, allow_nan=True)
@@ -82,3 +82,39 @@ def test_the_users_tolerance_decides() -> None:
 def test_empty_outputs_pass() -> None:
     empty = np.zeros((0, 3), np.float32)
     assert compare("y", [empty], [empty]).verdict is Verdict.PASSED
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_units_in_the_last_place(dtype: type) -> None:
+    one = np.array([1.0, 0.0, -0.0, np.nan, np.inf, 1.0], dtype)
+    other = np.array([np.nextafter(dtype(1), dtype(2)), -0.0, 0.0, np.nan, np.inf, np.nan], dtype)
+    assert ulps(one, other).tolist() == [1.0, 0.0, 0.0, 0.0, 0.0, np.inf]
+    smallest = np.nextafter(dtype(0), dtype(1))
+    assert ulps(np.array([smallest]), np.array([-smallest])).tolist() == [2.0]
+    lowest, highest = np.array([np.finfo(dtype).min]), np.array([np.finfo(dtype).max])
+    assert ulps(lowest, highest) > 2 ** (np.finfo(dtype).bits - 2)
+
+
+def test_a_mark_does_not_hide_an_error() -> None:
+    masked = np.array([[0.1, -1e9, 0.5, -1e9]], np.float32)
+    assert (
+        compare("y", [masked], [masked + np.float32([[1e-3, 0, 0, 0]])]).verdict is Verdict.FAILED
+    )
+    assert (
+        compare("y", [masked], [masked + np.float32([[1e-7, 0, 0, 0]])]).verdict is Verdict.PASSED
+    )
+
+
+def test_what_is_left_of_zero() -> None:
+    zeros = np.zeros(4, np.float32)
+    assert compare("y", [zeros], [zeros + np.float32(1e-12)]).verdict is Verdict.PASSED
+    assert compare("y", [zeros], [zeros + np.float32(1e-3)]).verdict is Verdict.FAILED
+
+
+def test_direction_and_choice() -> None:
+    scores = np.array([[0.1, 0.7, 0.2], [0.5, 0.3, 0.2]], np.float32)
+    assert cosine([scores], [scores * 2]) == pytest.approx(1.0)
+    assert cosine([scores], [-scores]) == pytest.approx(-1.0)
+    assert argmax_agreement([scores], [scores * 2]) == 1.0
+    assert argmax_agreement([scores], [scores[:, ::-1]]) == 0.5
+    assert argmax_agreement([scores[0]], [scores[0]]) is None

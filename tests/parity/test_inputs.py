@@ -11,7 +11,8 @@ import pytest
 
 from smconvert.errors import UsageError
 from smconvert.model import DType, SignatureInfo, TensorInfo
-from smconvert.parity.inputs import ATTEMPTS, from_file, generated
+from smconvert.parity.data import calls_from
+from smconvert.parity.inputs import ATTEMPTS, generated
 
 
 def signature(dtype: DType, shape: tuple[int | None, ...] = (None,)) -> SignatureInfo:
@@ -32,7 +33,7 @@ def signature(dtype: DType, shape: tuple[int | None, ...] = (None,)) -> Signatur
 def test_values_that_do_not_fit_are_refused(dtype: DType, value: Any, tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", x=value)
     with pytest.raises(UsageError, match="cannot hold its values"):
-        from_file(tmp_path / "x.npz", signature(dtype))
+        calls_from(tmp_path / "x.npz", signature(dtype))
 
 
 @pytest.mark.parametrize(
@@ -51,7 +52,7 @@ def test_values_that_do_not_fit_are_refused(dtype: DType, value: Any, tmp_path: 
 )
 def test_values_that_fit(dtype: DType, value: Any, tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", x=value)
-    (call,) = from_file(tmp_path / "x.npz", signature(dtype))
+    (call,) = calls_from(tmp_path / "x.npz", signature(dtype))
     assert call["x"].dtype == dtype.numpy
     assert call["x"].astype(np.float64) == pytest.approx(value.astype(np.float64))
 
@@ -61,7 +62,7 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
     np.savez(path, x=np.float32([1]))
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(UsageError, match=r"not an \.npz file that can be read"):
-        from_file(path, signature(DType.FLOAT32))
+        calls_from(path, signature(DType.FLOAT32))
 
 
 @pytest.mark.parametrize("shape", [(2,), (), (None,)])

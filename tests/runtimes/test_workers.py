@@ -19,6 +19,7 @@ from smconvert.converters import Executable, reader_for
 from smconvert.errors import RuntimeFailure
 from smconvert.model import SignatureInfo
 from smconvert.runtimes import arrays
+from smconvert.runtimes.places import Place
 from smconvert.runtimes.worker import to_json
 from smconvert.runtimes.workers import Workers
 
@@ -40,10 +41,26 @@ def test_crash(tmp_path: Path) -> None:
         workers.run(object_with("broken_factory:build", module(tmp_path, "os.abort()")), [{}])
 
 
+def test_out_of_memory(tmp_path: Path) -> None:
+    code = (
+        "import resource, numpy; resource.setrlimit(resource.RLIMIT_AS, (1 << 34, 1 << 34)); "
+        "return numpy.ones(1 << 36)"
+    )
+    with Workers() as workers, pytest.raises(RuntimeFailure, match=r"MemoryError: .*allocate"):
+        workers.run(object_with("broken_factory:build", module(tmp_path, code)), [{}])
+
+
+def test_ended_by_the_system_for_its_memory(tmp_path: Path) -> None:
+    code = "os.kill(os.getpid(), 9)"
+    with Workers() as workers, pytest.raises(RuntimeFailure, match="ended by signal 9") as ended:
+        workers.run(object_with("broken_factory:build", module(tmp_path, code)), [{}])
+    assert "memory runs out" in str(ended.value)
+
+
 def test_hang(tmp_path: Path) -> None:
     executable = object_with("broken_factory:build", module(tmp_path, "time.sleep(1000)"))
     with Workers() as workers, pytest.raises(RuntimeFailure, match="did not answer within"):
-        workers.run(executable, [{}], timeout=15)
+        workers.measure(executable, [{}], Place("tf"), timeout=15)
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])

@@ -69,22 +69,10 @@ def convert(
             "--check/--no-check", help="Compare with the source.", rich_help_panel=options.CHECK
         ),
     ] = True,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            help=".npz with inputs to compare on; by default they are generated.",
-            rich_help_panel=options.CHECK,
-        ),
-    ] = None,
-    rtol: Annotated[
-        float | None, typer.Option(help="Relative tolerance.", rich_help_panel=options.CHECK)
-    ] = None,
-    atol: Annotated[
-        float | None, typer.Option(help="Absolute tolerance.", rich_help_panel=options.CHECK)
-    ] = None,
-    seed: Annotated[
-        int, typer.Option(help="Seed of generated inputs.", rich_help_panel=options.CHECK)
-    ] = 0,
+    data: options.Data = None,
+    rtol: options.Rtol = None,
+    atol: options.Atol = None,
+    seed: options.Seed = 0,
     keep_failed: Annotated[
         Path | None,
         typer.Option(help="New folder for a failed result.", rich_help_panel=options.CHECK),

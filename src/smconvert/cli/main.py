@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from smconvert.cli.compare import compare
 from smconvert.cli.convert import convert
 from smconvert.cli.inspect import inspect
 from smconvert.cli.run import run as run_command
@@ -21,6 +22,7 @@ app = typer.Typer(
 )
 app.command()(convert)
 app.command()(inspect)
+app.command()(compare)
 app.command(name="run")(run_command)
 
 

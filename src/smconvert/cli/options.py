@@ -101,6 +101,17 @@ CustomObjects = Annotated[
         rich_help_panel=SOURCE,
     ),
 ]
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        help="Inputs to compare on: .npz, .npy, .json or .tfrecord; by default the model's warm-up "
+        "requests, else generated ones.",
+        rich_help_panel=CHECK,
+    ),
+]
+Rtol = Annotated[float | None, typer.Option(help="Relative tolerance.", rich_help_panel=CHECK)]
+Atol = Annotated[float | None, typer.Option(help="Absolute tolerance.", rich_help_panel=CHECK)]
+Seed = Annotated[int, typer.Option(help="Seed of generated inputs.", rich_help_panel=CHECK)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=GENERAL)]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Print errors only.", rich_help_panel=GENERAL)

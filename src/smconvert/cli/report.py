@@ -134,6 +134,64 @@ def description_json(description: Description) -> str:
     )
 
 
+_STYLES = {"passed": "green", "failed": "bold red", "not_run": "yellow"}
+
+
+def print_comparison(document: Mapping[str, Any], console: Console) -> None:
+    """A comparison: the verdict, then for each signature and place the worst of each output."""
+    verdict = document["verdict"]
+    console.print(f"[{_STYLES[verdict]}]{_words(verdict)}[/]")
+    for signature in document["signatures"]:
+        reference = signature["reference"]
+        console.print(
+            f"signature [bold]{escape(signature['name'])}[/bold], compared with "
+            f"{reference['artifact']} on {reference['place']}, on {', '.join(signature['calls'])}"
+        )
+        for column in signature["columns"]:
+            verdict = column["verdict"]
+            where = f"{column['artifact']} on {column['place']}"
+            reason = f": {escape(column['reason'])}" if column["reason"] else ""
+            console.print(f"  {where}: [{_STYLES[verdict]}]{_words(verdict)}[/]{reason}")
+            if column["placement"]:
+                counts = ", ".join(f"{n} on {p}" for p, n in column["placement"].items())
+                console.print(f"    nodes: {counts}")
+            if column["cells"]:
+                console.print(_output_table(signature, column))
+
+
+def _output_table(signature: Mapping[str, Any], column: Mapping[str, Any]) -> Table:
+    table = Table(box=None, padding=(0, 1), pad_edge=False)
+    for title in ("    output", "verdict", "max abs", "max rel", "ULP", "argmax"):
+        is_text = title.strip() in {"output", "verdict"}
+        table.add_column(title, justify="left" if is_text else "right", overflow="fold")
+    for output in signature["outputs"]:
+        row = _worst_of(column["cells"], output["name"])
+        if row is not None:
+            table.add_row(f"    {row[0]}", *row[1:])
+    return table
+
+
+def _worst_of(cells: list[dict[str, Any]], output: str) -> tuple[str, ...] | None:
+    mine = [cell for cell in cells if cell["name"] == output]
+    if not mine:
+        return None
+    for verdict in ("failed", "passed", "not_run"):
+        named = [cell for cell in mine if cell["verdict"] == verdict]
+        if named:
+            break
+    agreement = [c["argmax_agreement"] for c in named if c["argmax_agreement"] is not None]
+    return (
+        escape(output),
+        f"[{_STYLES[verdict]}]{_words(verdict)}[/]",
+        *(f"{max(float(c[key]) for c in named):.3g}" for key in ("max_abs", "max_rel", "max_ulp")),
+        f"{min(agreement):.2%}" if agreement else "",
+    )
+
+
+def _words(verdict: str) -> str:
+    return verdict.replace("_", " ")
+
+
 def print_outputs(outputs: Mapping[str, Array], console: Console) -> None:
     """Outputs as ``run`` prints them: name, type, values."""
     for name, array in outputs.items():

@@ -13,6 +13,7 @@ from smconvert.graph.hints import hints
 from smconvert.model import Array, CanonicalModel, Signature
 from smconvert.parity import inputs, warmup
 from smconvert.parity.comparison import OutputParity, Verdict, compare
+from smconvert.parity.data import calls_from
 from smconvert.runtimes.workers import Workers
 
 __all__ = ["CheckOptions", "OutputParity", "Parity", "SignatureParity", "Verdict", "check"]
@@ -31,7 +32,7 @@ class CheckOptions:
         rtol: Relative tolerance for floating point; None for one by type.
         atol: Absolute tolerance, likewise.
         seed: Of the generated inputs.
-        data: An ``.npz`` file with inputs to use instead.
+        data: A file with inputs to use instead (see :mod:`smconvert.parity.data`).
     """
 
     rtol: float | None = None
@@ -159,7 +160,7 @@ def _reference(
 ) -> tuple[Calls, list[dict[str, Array]]]:
     """The inputs, and what the source makes of them."""
     if options.data is not None:
-        given = inputs.from_file(options.data, signature)
+        given = calls_from(options.data, signature)
         return given, _run_source(signature, reference, given, workers)
     refused = None
     recorded = warmup.requests(reference.path, signature)

@@ -2,15 +2,17 @@
 
 An element is in tolerance when ``|actual - expected| <= atol + rtol * |expected|``. Unless the user
 sets ``atol``, it is a share of the output's largest magnitude: rounding errors of a sum grow with
-its terms, not with what is left of them. Integers, strings and booleans must be equal; NaN equals
-NaN, and an infinity the same infinity.
+its terms, not with what is left of them. A value that only marks places, such as the -1e9 of an
+attention mask, is not taken for that magnitude. Integers, strings and booleans must be equal; NaN
+equals NaN, and an infinity the same infinity.
 """
 
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +37,13 @@ class Tolerance:
     scaled: bool = True
 
 
+SMALLEST_SCALE = 1e-3
+"""Of an output that is all zeros: a sum may leave zero in one order of its terms only."""
+
+_MARK = 1e4
+_GAP = 1e3
+"""A value is a mark if it is at least so large, and the next largest is smaller by this factor."""
+
 TOLERANCES: Mapping[DType, Tolerance] = {
     DType.FLOAT64: Tolerance(1e-9, 1e-10),
     DType.COMPLEX128: Tolerance(1e-9, 1e-10),
@@ -45,11 +54,18 @@ TOLERANCES: Mapping[DType, Tolerance] = {
 }
 
 
-def tolerance_for(dtype: DType, rtol: float | None, atol: float | None) -> Tolerance | None:
-    """The tolerance of a type; None where values must be equal."""
+def tolerance_for(
+    dtype: DType,
+    rtol: float | None,
+    atol: float | None,
+    rounding: Tolerance | None = None,
+) -> Tolerance | None:
+    """The tolerance of a type, or of a coarser arithmetic; None where values must be equal."""
     default = TOLERANCES.get(dtype)
     if default is None:
         return None
+    if rounding is not None and rounding.rtol > default.rtol:
+        default = rounding
     return Tolerance(
         default.rtol if rtol is None else rtol,
         default.atol if atol is None else atol,
@@ -66,6 +82,11 @@ class OutputParity:
         verdict: Passed, failed or not run.
         max_abs: Largest absolute difference.
         max_rel: Largest relative difference.
+        max_ulp: Largest difference in units in the last place of the output's type.
+        cosine: Of the angle between the two values as vectors, all calls in a row; None for what
+            has no angle.
+        argmax_agreement: Share of rows whose largest element is the same one; None where the last
+            axis is no choice between several.
         share_out: Share of elements out of tolerance, 0 to 1.
         worst: Call and index of the worst element.
         expected: The reference's value there.
@@ -77,6 +98,9 @@ class OutputParity:
     verdict: Verdict
     max_abs: float = 0.0
     max_rel: float = 0.0
+    max_ulp: float = 0.0
+    cosine: float | None = None
+    argmax_agreement: float | None = None
     share_out: float = 0.0
     worst: tuple[int, ...] = ()
     expected: Any = None
@@ -90,6 +114,9 @@ class OutputParity:
             "verdict": self.verdict.value,
             "max_abs": _finite(self.max_abs),
             "max_rel": _finite(self.max_rel),
+            "max_ulp": _finite(self.max_ulp),
+            "cosine": None if self.cosine is None else _finite(self.cosine),
+            "argmax_agreement": self.argmax_agreement,
             "share_out": self.share_out,
             "worst": list(self.worst),
             "expected": _plain(self.expected),
@@ -104,31 +131,39 @@ def compare(
     actual: Sequence[Array],
     rtol: float | None = None,
     atol: float | None = None,
+    rounding: Tolerance | None = None,
 ) -> OutputParity:
-    """Compares the values of one output over the same calls, in order."""
+    """Compares the values of one output over the same calls, in order.
+
+    Args:
+        name: The output.
+        expected: Its values in the reference.
+        actual: Its values in what is compared.
+        rtol: Relative tolerance; None for that of the type.
+        atol: Absolute tolerance, likewise.
+        rounding: Of an arithmetic that is coarser than the type (TF32).
+    """
     results = [
-        _compare(name, call, e, a, rtol, atol)
+        _compare(name, call, e, a, tolerance_for(DType.from_numpy(e.dtype), rtol, atol, rounding))
         for call, (e, a) in enumerate(zip(expected, actual, strict=True))
     ]
     failed = [r for r in results if r.verdict is Verdict.FAILED]
     shown = max(failed or results, key=lambda r: (r.share_out, r.max_abs))
     sizes = [max(e.size, 1) for e in expected]
     share = sum(r.share_out * s for r, s in zip(results, sizes, strict=True)) / sum(sizes)
-    return OutputParity(
-        name,
-        shown.verdict,
-        max(r.max_abs for r in results),
-        max(r.max_rel for r in results),
-        share,
-        shown.worst,
-        shown.expected,
-        shown.actual,
-        shown.reason,
+    return replace(
+        shown,
+        max_abs=max(r.max_abs for r in results),
+        max_rel=max(r.max_rel for r in results),
+        max_ulp=max(r.max_ulp for r in results),
+        cosine=cosine(expected, actual),
+        argmax_agreement=argmax_agreement(expected, actual),
+        share_out=share,
     )
 
 
 def _compare(
-    name: str, call: int, expected: Array, actual: Array, rtol: float | None, atol: float | None
+    name: str, call: int, expected: Array, actual: Array, tolerance: Tolerance | None
 ) -> OutputParity:
     wanted, found = DType.from_numpy(expected.dtype), DType.from_numpy(actual.dtype)
     if wanted is not found:
@@ -145,7 +180,6 @@ def _compare(
             share_out=1.0,
             reason=f"its shape is {list(actual.shape)}, and {list(expected.shape)} in the source",
         )
-    tolerance = tolerance_for(wanted, rtol, atol)
     if not expected.size:
         return OutputParity(name, Verdict.PASSED)
     if tolerance is None:
@@ -168,11 +202,12 @@ def _compare(
         verdict,
         float(np.max(difference)),
         _relative(expected, difference),
-        share,
-        worst,
-        expected[index],
-        actual[index],
-        reason if share else None,
+        float(np.max(ulps(expected, actual), initial=0.0)),
+        share_out=share,
+        worst=worst,
+        expected=expected[index],
+        actual=actual[index],
+        reason=reason if share else None,
     )
 
 
@@ -183,10 +218,71 @@ def _difference(expected: Array, actual: Array, tolerance: Tolerance) -> tuple[A
     with np.errstate(invalid="ignore", over="ignore"):
         difference = np.where(same, 0.0, np.abs(a - e))
     difference = np.where(np.isnan(difference), np.inf, difference)
-    finite = np.abs(e[np.isfinite(e)])
-    scale = float(np.max(finite, initial=0.0)) if tolerance.scaled else 1.0
+    scale = _scale(e) if tolerance.scaled else 1.0
     magnitude = np.where(np.isfinite(e), np.abs(e), 0.0)
     return difference, difference > tolerance.atol * scale + tolerance.rtol * magnitude
+
+
+def _scale(expected: Array) -> float:
+    """The largest magnitude, marks apart."""
+    magnitude = np.abs(expected[np.isfinite(expected)])
+    largest = float(np.max(magnitude, initial=0.0))
+    if largest >= _MARK:
+        others = float(np.max(magnitude[magnitude < largest * (1 - 1 / _GAP)], initial=0.0))
+        if 0 < others < largest / _GAP:
+            return others
+    return max(largest, SMALLEST_SCALE)
+
+
+def ulps(expected: Array, actual: Array) -> Array:
+    """How many values of the type lie between two values, elementwise, as float64.
+
+    Zero where both are NaN or equal, infinite where just one is NaN. Empty for types without
+    units in the last place.
+    """
+    dtype = expected.dtype
+    if dtype.kind != "f" and dtype.name != "bfloat16":
+        return np.zeros(0)
+    number = np.dtype(f"i{dtype.itemsize}")
+
+    def ordered(value: Array) -> Array:
+        bits = np.ascontiguousarray(value).view(number).astype(np.int64)
+        return np.where(bits < 0, np.iinfo(number).min - bits, bits)
+
+    e, a = np.isnan(expected), np.isnan(actual)
+    low, high = np.sort([ordered(expected), ordered(actual)], axis=0)
+    distance = (high.astype(np.uint64) - low.astype(np.uint64)).astype(np.float64)
+    return np.where(e & a, 0.0, np.where(e ^ a, np.inf, distance))
+
+
+def cosine(expected: Sequence[Array], actual: Sequence[Array]) -> float | None:
+    """The cosine of the angle between all values of both; None without one."""
+    if any(
+        e.shape != a.shape or e.dtype.kind not in "f" for e, a in zip(expected, actual, strict=True)
+    ):
+        return None
+    product = squares = others = 0.0
+    for e, a in zip(expected, actual, strict=True):
+        known = np.isfinite(e) & np.isfinite(a)
+        e_, a_ = e[known].astype(np.float64), a[known].astype(np.float64)
+        product += float(e_ @ a_)
+        squares += float(e_ @ e_)
+        others += float(a_ @ a_)
+    if not squares or not others:
+        return None
+    return min(1.0, max(-1.0, product / math.sqrt(squares) / math.sqrt(others)))
+
+
+def argmax_agreement(expected: Sequence[Array], actual: Sequence[Array]) -> float | None:
+    """Share of rows with the same largest element, for floats with two or more in the last axis."""
+    rows = same = 0
+    for e, a in zip(expected, actual, strict=True):
+        if e.shape != a.shape or e.dtype.kind != "f" or e.ndim < 2 or e.shape[-1] < 2 or not e.size:
+            return None
+        agreed = np.argmax(e, -1) == np.argmax(a, -1)
+        rows += agreed.size
+        same += int(np.count_nonzero(agreed))
+    return same / rows if rows else None
 
 
 def _exact_difference(expected: Array, actual: Array) -> Array:

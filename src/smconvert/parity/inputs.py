@@ -1,4 +1,4 @@
-"""Inputs for a comparison: the user's own, or generated from the signature, seeded.
+"""Inputs for a comparison, generated from the signature and seeded.
 
 Generated calls come in two batch sizes where the batch is free. Some models take not every input
 that their signature allows (a smallest image, lengths within a sequence, indices within a range
@@ -10,12 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
-from smconvert.errors import UsageError
 from smconvert.graph.hints import Hint
 from smconvert.graph.protos import example_pb2
 from smconvert.model import Array, DType, SignatureInfo, TensorInfo
@@ -70,61 +67,48 @@ def generated(
     return calls
 
 
-def from_file(path: Path, signature: SignatureInfo) -> list[dict[str, Array]]:
-    """The one call of an ``.npz`` file: arrays by input name, or ``signature/input``.
+def further(
+    signature: SignatureInfo,
+    hints: Mapping[str, Hint],
+    seed: int,
+    attempt: Attempt,
+    special: bool = False,
+) -> dict[str, dict[str, Array]]:
+    """More calls by label, that find faults which ordinary values pass by; a model may refuse them.
 
-    Raises:
-        UsageError: the file cannot be read, or lacks an input.
+    An odd batch and an empty one, zeros only, and, if ``special``, what floats hold besides
+    numbers: signed zeros, denormals, the largest values, infinities and NaN.
     """
-    try:
-        with np.load(path, allow_pickle=False) as loaded:
-            arrays = {name: loaded[name] for name in loaded.files}
-    except (OSError, ValueError, EOFError, TypeError, AttributeError, BadZipFile) as error:
-        raise UsageError(
-            f"{path} is not an .npz file that can be read: {error}", where="--data"
-        ) from error
-    call = {}
-    for info in signature.inputs:
-        name = next((n for n in (f"{signature.name}/{info.name}", info.name) if n in arrays), None)
-        if name is None and info.default is not None:
-            call[info.name] = info.default
-        elif name is None:
-            raise UsageError(
-                f"{path.name} has no array for the input {info.name!r}",
-                where="--data",
-                hint=f"it has {', '.join(arrays) or 'nothing'}",
-            )
-        else:
-            call[info.name] = _as(info, arrays[name])
-    return [call]
+    calls: dict[str, dict[str, Array]] = {}
+
+    def call(batch: int) -> dict[str, Array]:
+        random = np.random.default_rng(seed + batch)
+        return dict(_call(signature, hints, random, batch, attempt))
+
+    if any(_is_free(i) for i in signature.inputs):
+        calls["batch 7"] = call(7)
+        calls["empty batch"] = call(0)
+    plain = call(BATCHES[-1])
+    numeric = [n for n, value in plain.items() if value.dtype.kind in "fc"]
+    if numeric:
+        calls["zeros"] = {n: np.zeros_like(v) if n in numeric else v for n, v in plain.items()}
+    if special and numeric:
+        calls["special values"] = {
+            n: _special(v) if v.dtype.kind == "f" else v for n, v in plain.items()
+        }
+    return calls
 
 
-def _as(info: TensorInfo, array: Array) -> Array:
-    if info.dtype is DType.STRING:
-        flat = np.empty(array.size, object)
-        flat[:] = [v if isinstance(v, bytes) else str(v).encode() for v in array.ravel().tolist()]
-        return flat.reshape(array.shape)
-    wanted = info.dtype.numpy
-    if array.dtype.kind == "V" and array.dtype.itemsize == wanted.itemsize:
-        # NumPy saves a type that it does not know, such as bfloat16, as bytes of that width.
-        return array.view(wanted)
-    try:
-        with np.errstate(all="ignore"):
-            converted = array.astype(wanted)
-    except (ValueError, TypeError) as error:
-        raise UsageError(f"the array for {info.name!r} is no {wanted}", where="--data") from error
-    exact = info.dtype is DType.BOOL or info.dtype.label.startswith(("int", "uint"))
-    if exact and not np.array_equal(converted, array):
-        raise UsageError(
-            f"the array for {info.name!r} is {array.dtype}, and {info.dtype.label} cannot hold "
-            "its values",
-            where="--data",
-        )
-    return converted
+def _special(array: Array) -> Array:
+    """The array's shape, filled with what its type holds besides ordinary numbers."""
+    limits = np.finfo(array.dtype)
+    small, large = float(limits.smallest_subnormal), float(limits.max)
+    edges = [0.0, -0.0, 1.0, small, -small, large, -large, np.inf, -np.inf, np.nan]
+    return np.resize(np.array(edges, array.dtype), array.shape)
 
 
 def _is_free(info: TensorInfo) -> bool:
-    return info.shape is None or (len(info.shape) > 0 and info.shape[0] is None)
+    return info.shape is None or (len(info.shape) > 0 and not isinstance(info.shape[0], int))
 
 
 def _call(

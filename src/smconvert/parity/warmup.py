@@ -46,7 +46,7 @@ def requests(model: Path, signature: SignatureInfo) -> list[dict[str, Array]]:
         return []
     calls: list[dict[str, Array]] = []
     try:
-        for record in _records(path):
+        for record in records(path):
             call = _call(record, signature)
             if call is not None:
                 calls.append(call)
@@ -61,7 +61,12 @@ def requests(model: Path, signature: SignatureInfo) -> list[dict[str, Array]]:
     return calls
 
 
-def _records(path: Path) -> Iterator[bytes]:
+def records(path: Path) -> Iterator[bytes]:
+    """The records of a TFRecord file.
+
+    Raises:
+        ValueError: a record is cut off or does not match its checksum.
+    """
     with path.open("rb") as stream:
         while header := stream.read(12):
             size = int.from_bytes(header[:8], "little")

@@ -9,20 +9,23 @@ import numpy as np
 
 from smconvert.converters import Executable
 from smconvert.model import Array, DType
+from smconvert.runtimes.places import Place
+from smconvert.runtimes.tf_places import compiled, settle
 
 
 class TensorFlowRuntime:
     """Opens signatures of SavedModels with ``tf.saved_model.load``."""
 
-    def open(self, executable: Executable, device: str) -> TensorFlowSession:
+    def open(self, executable: Executable, place: Place) -> TensorFlowSession:
         """The model, loaded afresh."""
-        return TensorFlowSession(executable)
+        settle(place)
+        return TensorFlowSession(executable, place)
 
 
 class TensorFlowSession:
     """A loaded model's signature."""
 
-    def __init__(self, executable: Executable) -> None:
+    def __init__(self, executable: Executable, place: Place) -> None:
         import tensorflow as tf
 
         settings = executable.settings
@@ -30,7 +33,7 @@ class TensorFlowSession:
         self._names = settings.get("input_names", {})
         # The model must outlive its functions, which hold its variables weakly.
         self._model = tf.saved_model.load(str(executable.path), tags=settings["tags"])
-        self._function = self._model.signatures[settings["signature"]]
+        self._function = compiled(self._model.signatures[settings["signature"]], place)
 
     def __enter__(self) -> Self:
         return self
@@ -53,3 +56,7 @@ class TensorFlowSession:
             )
             for o in self._signature.outputs
         }
+
+    def placement(self) -> Mapping[str, int]:
+        """Nothing: TensorFlow reports it only in traces."""
+        return {}

@@ -15,20 +15,23 @@ import numpy as np
 from smconvert.converters import Executable
 from smconvert.errors import RuntimeFailure
 from smconvert.model import Array, DType
+from smconvert.runtimes.places import Place
+from smconvert.runtimes.tf_places import settle
 
 
 class Tf1SessionRuntime:
     """Opens SavedModels, MetaGraphs and GraphDefs in ``tf.compat.v1`` sessions."""
 
-    def open(self, executable: Executable, device: str) -> Tf1Session:
+    def open(self, executable: Executable, place: Place) -> Tf1Session:
         """A session with the graph's variables restored and its init op run."""
-        return Tf1Session(executable)
+        settle(place)
+        return Tf1Session(executable, place)
 
 
 class Tf1Session:
     """A graph with a session on it."""
 
-    def __init__(self, executable: Executable) -> None:
+    def __init__(self, executable: Executable, place: Place) -> None:
         import tensorflow as tf
 
         self._signature = executable.signature
@@ -38,6 +41,10 @@ class Tf1Session:
         self._graph = tf.Graph()
         with self._graph.as_default():
             config = tf.compat.v1.ConfigProto(allow_soft_placement=True)
+            if place.xla:
+                config.graph_options.optimizer_options.global_jit_level = (
+                    tf.compat.v1.OptimizerOptions.ON_2
+                )
             self._session = tf.compat.v1.Session(graph=self._graph, config=config)
             _RESTORE[self._settings["graph"]](self._session, executable)
             init_op = self._settings.get("init_op")
@@ -60,6 +67,10 @@ class Tf1Session:
             o.name: np.asarray(fetched[o.name], dtype=object if o.dtype is DType.STRING else None)
             for o in self._signature.outputs
         }
+
+    def placement(self) -> Mapping[str, int]:
+        """Nothing: TensorFlow reports it only in traces."""
+        return {}
 
 
 def _restore_saved_model(session: Any, executable: Executable) -> None:

@@ -1,4 +1,4 @@
-"""The process that a runtime runs in: ``python -m smconvert.runtimes.worker NAME DEVICE IN OUT``.
+"""The process that a runtime runs in: ``python -m smconvert.runtimes.worker NAME PLACE IN OUT``.
 
 Requests are lines of JSON on the file descriptor IN, answers on OUT; stdout and stderr are left to
 whatever the runtime prints.
@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 
 from smconvert.converters import Executable
-from smconvert.errors import SmconvertError
+from smconvert.errors import SmconvertError, Unavailable
 from smconvert.model import Array, DType, SignatureInfo, TensorInfo
 from smconvert.runtimes import arrays
+from smconvert.runtimes.places import Place, place
 from smconvert.runtimes.protocol import RUNTIMES, Runtime
 
 _AROUND = (
@@ -58,14 +59,14 @@ def from_json(data: dict[str, Any]) -> Executable:
     return Executable(data["runtime"], Path(data["path"]), signature, data["settings"])
 
 
-def main(name: str, device: str, requests: int, answers: int) -> None:
+def main(name: str, where: str, requests: int, answers: int) -> None:
     """Serves requests until the pipe closes; then this ends, whatever it is doing."""
     threading.Thread(target=_end_with_parent, args=(requests,), daemon=True).start()
     with os.fdopen(requests) as incoming, os.fdopen(answers, "w") as outgoing:
         (point,) = entry_points(group=RUNTIMES, name=name)
         runtime: Runtime = point.load()()
         for line in incoming:
-            outgoing.write(json.dumps(_answer(runtime, device, json.loads(line))) + "\n")
+            outgoing.write(json.dumps(_answer(runtime, place(where), json.loads(line))) + "\n")
             outgoing.flush()
 
 
@@ -83,19 +84,21 @@ def _end_with_parent(requests: int) -> None:
     os._exit(1)
 
 
-def _answer(runtime: Runtime, device: str, request: dict[str, Any]) -> dict[str, Any]:
+def _answer(runtime: Runtime, where: Place, request: dict[str, Any]) -> dict[str, Any]:
     folder = Path(request["folder"])
     try:
         results = []
-        with runtime.open(from_json(request["executable"]), device) as session:
+        with runtime.open(from_json(request["executable"]), where) as session:
             for number, call in enumerate(request["calls"]):
                 outputs = session.run(arrays.read(call, folder))
                 results.append(arrays.write(outputs, folder, f"out-{number}"))
+            placement = dict(session.placement())
     except SmconvertError as error:
-        return {"error": error.message, "where": error.where, "hint": error.hint}
+        told = {"error": error.message, "where": error.where, "hint": error.hint}
+        return {**told, "unavailable": isinstance(error, Unavailable)}
     except Exception as error:
         return {"error": f"{type(error).__name__}: {_reason(error)}"}
-    return {"results": results}
+    return {"results": results, "placement": placement}
 
 
 def _reason(error: Exception) -> str:

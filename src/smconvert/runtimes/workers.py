@@ -1,4 +1,4 @@
-"""Worker processes: one for each runtime and device, so that nothing of one reaches another.
+"""Worker processes: one for each runtime and place, so that nothing of one reaches another.
 
 A worker that dies or hangs is an error of the run, never of this process.
 """
@@ -20,19 +20,29 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from smconvert.converters import Executable
-from smconvert.errors import RuntimeFailure
+from smconvert.errors import RuntimeFailure, Unavailable
 from smconvert.model import Array
 from smconvert.runtimes import arrays
+from smconvert.runtimes.places import Place, family
 from smconvert.runtimes.worker import to_json
 
 TIMEOUT = 600.0
 """Seconds that one run may take, loading included."""
 
-_SETTINGS = {
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-    "NVIDIA_TF32_OVERRIDE": "0",
-    "PYTHONUNBUFFERED": "1",
-}
+_SETTINGS = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONUNBUFFERED": "1"}
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a run gave.
+
+    Attributes:
+        outputs: By output name, for each call.
+        placement: Nodes by device or execution provider, where the runtime reports it.
+    """
+
+    outputs: list[dict[str, Array]]
+    placement: Mapping[str, int]
 
 
 @dataclass
@@ -48,7 +58,7 @@ class Workers:
     """Runs executables in worker processes that are kept until the context ends."""
 
     def __init__(self) -> None:
-        self._processes: dict[tuple[str, str], _Process] = {}
+        self._processes: dict[tuple[str, Place], _Process] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -59,20 +69,26 @@ class Workers:
         self._processes.clear()
 
     def run(
+        self, executable: Executable, calls: Sequence[Mapping[str, Array]]
+    ) -> list[dict[str, Array]]:
+        """The outputs of :meth:`measure` on the CPU."""
+        return self.measure(executable, calls, Place(family(executable.runtime))).outputs
+
+    def measure(
         self,
         executable: Executable,
         calls: Sequence[Mapping[str, Array]],
-        *,
-        device: str = "cpu",
+        place: Place,
         timeout: float = TIMEOUT,
-    ) -> list[dict[str, Array]]:
-        """Opens an executable afresh and calls it once for each of ``calls``, in order.
+    ) -> Ran:
+        """Opens an executable afresh at a place, and calls it once for each of ``calls``, in order.
 
         Raises:
+            Unavailable: the runtime cannot run at ``place``.
             RuntimeFailure: the runtime refused the artifact or the feeds, died, or took longer
                 than ``timeout`` seconds.
         """
-        key = executable.runtime, device
+        key = executable.runtime, place
         process = self._processes.get(key) or self._processes.setdefault(key, _start(*key))
         with tempfile.TemporaryDirectory(prefix="smconvert-") as name:
             folder = Path(name)
@@ -88,28 +104,28 @@ class Workers:
                 _end(process)
                 raise
             if "error" in answer:
-                raise RuntimeFailure(
+                kind = Unavailable if answer.get("unavailable") else RuntimeFailure
+                raise kind(
                     answer["error"],
                     where=answer.get("where") or f"{executable.runtime}, {executable.path}",
                     hint=answer.get("hint"),
                 )
-            return [arrays.read(result, folder) for result in answer["results"]]
+            outputs = [arrays.read(result, folder) for result in answer["results"]]
+            return Ran(outputs, answer["placement"])
 
 
-def _start(runtime: str, device: str) -> _Process:
+def _start(runtime: str, place: Place) -> _Process:
     theirs_in, requests = os.pipe()
     answers, theirs_out = os.pipe()
     log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
-    environment = {**os.environ, **_SETTINGS}
-    if device == "cpu":
-        environment["CUDA_VISIBLE_DEVICES"] = ""
+    environment = {**os.environ, **_SETTINGS, **_settings(place)}
     popen = subprocess.Popen(
         [
             sys.executable,
             "-m",
             "smconvert.runtimes.worker",
             runtime,
-            device,
+            str(place),
             str(theirs_in),
             str(theirs_out),
         ],
@@ -123,6 +139,16 @@ def _start(runtime: str, device: str) -> _Process:
     os.close(theirs_in)
     os.close(theirs_out)
     return _Process(popen, requests, answers, log)
+
+
+def _settings(place: Place) -> dict[str, str]:
+    """What must be set before a runtime's libraries are loaded."""
+    settings = {"NVIDIA_TF32_OVERRIDE": "1" if place.precision == "tf32" else "0"}
+    if place.device == "cpu":
+        settings["CUDA_VISIBLE_DEVICES"] = ""
+    if place.xla:
+        settings["TF_XLA_FLAGS"] = "--tf_xla_cpu_global_jit"
+    return settings
 
 
 def _ask(process: _Process, request: Mapping[str, Any], timeout: float, runtime: str) -> Any:
@@ -162,6 +188,9 @@ def _died(process: _Process, runtime: str) -> RuntimeFailure:
     return RuntimeFailure(
         f"the process of the runtime {runtime} ended {how}",
         where="; ".join(lines[-3:])[:600] or None,
+        hint="the system ends a process so when memory runs out"
+        if code == -signal.SIGKILL
+        else None,
     )
 
 
