@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import ml_dtypes
 import numpy as np
 
 if TYPE_CHECKING:
@@ -76,6 +75,8 @@ class DType(enum.Enum):
         if self is DType.STRING:
             return np.dtype(object)
         if self.label in _ML_DTYPES:
+            import ml_dtypes
+
             return np.dtype(getattr(ml_dtypes, self.label))
         try:
             return np.dtype(self.label)

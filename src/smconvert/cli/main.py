@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
+from smconvert.cli.bundle import bundle, verify
 from smconvert.cli.compare import compare
 from smconvert.cli.convert import convert
+from smconvert.cli.doctor import doctor
 from smconvert.cli.inspect import inspect
 from smconvert.cli.run import run as run_command
 
@@ -23,6 +25,9 @@ app = typer.Typer(
 app.command()(convert)
 app.command()(inspect)
 app.command()(compare)
+app.command()(bundle)
+app.command()(verify)
+app.command()(doctor)
 app.command(name="run")(run_command)
 
 

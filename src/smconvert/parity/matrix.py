@@ -13,17 +13,11 @@ from typing import Any
 from smconvert.converters import Executable
 from smconvert.errors import RuntimeFailure, Unavailable
 from smconvert.model import Array, SignatureInfo
-from smconvert.parity.comparison import OutputParity, Tolerance, Verdict, compare
+from smconvert.parity.comparison import OutputParity, Verdict, compare
 from smconvert.parity.distribution import Distribution, distribution
+from smconvert.parity.rounding import ROUNDING
 from smconvert.runtimes.places import Place
 from smconvert.runtimes.workers import Ran, Workers
-
-ROUNDING: Mapping[str, Tolerance] = {
-    "tf32": Tolerance(1e-2, 1e-3),
-    "fp16": Tolerance(2e-2, 5e-3),
-    "bf16": Tolerance(8e-2, 2e-2),
-}
-"""Tolerances of the precisions that round: some units in the last of their 10, 10 and 7 bits."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +96,9 @@ class Matrix:
     Attributes:
         signature: The reference's.
         reference: Who the others are compared with.
-        calls: Their labels, in order.
+        calls: What was fed, in order.
         columns: One for each other contender.
+        expected: What the reference made of each call; empty without a reference.
         reason: Why there is no reference, if there is none.
         noise: As in :class:`Column`, of the reference.
         placement: Likewise.
@@ -111,8 +106,9 @@ class Matrix:
 
     signature: SignatureInfo
     reference: Contender
-    calls: tuple[str, ...]
+    calls: tuple[Call, ...]
     columns: tuple[Column, ...]
+    expected: tuple[Mapping[str, Array], ...] = ()
     reason: str | None = None
     noise: Mapping[str, float] = field(default_factory=dict)
     placement: Mapping[str, int] = field(default_factory=dict)
@@ -147,13 +143,12 @@ def build(
         rtol: Relative tolerance of floats; None for one by type and precision.
         atol: Absolute tolerance, likewise.
     """
-    labels = tuple(call.label for call in calls)
     try:
         expected, again = _run_twice(reference, calls, workers)
     except RuntimeFailure as error:
         reason = f"the reference did not run: {error.message}"
         columns = tuple(Column(o, Verdict.NOT_RUN, reason=reason) for o in others)
-        return Matrix(signature, reference, labels, columns, reason)
+        return Matrix(signature, reference, tuple(calls), columns, reason=reason)
     noise = _noise(signature, expected, again)
     random = {
         o.name
@@ -170,11 +165,12 @@ def build(
     return Matrix(
         signature,
         reference,
-        labels,
+        tuple(calls),
         tuple(
             _column(signature, other, calls, expected, random, workers, rtol, atol)
             for other in others
         ),
+        tuple(expected.outputs),
         noise=noise,
         placement=expected.placement,
     )

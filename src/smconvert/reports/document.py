@@ -6,20 +6,17 @@ changes its meaning or goes; new fields may come without that.
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from smconvert.compare import Comparison
 from smconvert.parity.distribution import DECADES, Distribution
 from smconvert.parity.matrix import Column, Matrix
+from smconvert.provenance import provenance
 
 VERSION = 1
 SCHEMA = Path(__file__).with_name("comparison.schema.json")
-_PACKAGES = ("smconvert", "tensorflow", "keras", "onnx", "onnxruntime-gpu", "onnxruntime", "numpy")
 
 
 def document(comparison: Comparison) -> dict[str, Any]:
@@ -36,24 +33,6 @@ def document(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def provenance() -> dict[str, Any]:
-    """The machine and the versions that a measurement was made with."""
-    return {
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "processor": platform.processor() or platform.machine(),
-        "packages": {name: v for name in _PACKAGES if (v := _version(name)) is not None},
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
 def _matrix(matrix: Matrix) -> dict[str, Any]:
     return {
         "name": matrix.signature.name,
@@ -62,7 +41,7 @@ def _matrix(matrix: Matrix) -> dict[str, Any]:
         "reference": _contender(matrix.reference.label, str(matrix.reference.place)),
         "noise": dict(matrix.noise),
         "placement": dict(matrix.placement),
-        "calls": list(matrix.calls),
+        "calls": [call.label for call in matrix.calls],
         "outputs": [
             {"name": o.name, "dtype": o.dtype.label, "shape": _shape(o.shape)}
             for o in matrix.signature.outputs
