@@ -8,9 +8,9 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,9 @@ from smconvert.compare import CompareOptions, Comparison, compare
 from smconvert.converters import SourceOptions, TargetOptions
 from smconvert.errors import ParityError, RuntimeFailure, UsageError
 from smconvert.fingerprint import take
-from smconvert.model import TensorInfo
+from smconvert.model import Array, SignatureInfo, TensorInfo
 from smconvert.parity.comparison import Verdict
+from smconvert.parity.matrix import Call
 from smconvert.provenance import provenance
 from smconvert.runtimes import arrays
 from smconvert.runtimes.workers import Workers
@@ -147,52 +148,88 @@ def _write(path: Path, model: Path, found: Comparison, options: CompareOptions) 
     random = {c.parity.name for c in column.cells if c.parity.verdict is Verdict.NOT_RUN}
     theirs = column.contender.executable
     to_theirs = column.contender.names
-    names = {o.name: to_theirs.get(o.name, o.name) for o in matrix.signature.outputs}
     settings = theirs.settings.get("output_names", {})
+    names = {o.name: to_theirs.get(o.name, o.name) for o in matrix.signature.outputs}
+    archive(
+        path,
+        model,
+        replace(
+            theirs.signature,
+            name=matrix.signature.name,
+            outputs=tuple(o for o in matrix.signature.outputs if o.name not in random),
+        ),
+        {ours: settings.get(name, name) for ours, name in names.items()},
+        [
+            Call(call.label, {to_theirs.get(n, n): v for n, v in call.feeds.items()})
+            for call in matrix.calls
+        ],
+        [
+            {n: value for n, value in outputs.items() if n not in random}
+            for outputs in matrix.expected
+        ],
+        options,
+        {
+            "source": str(found.first.path),
+            "format": found.first.format,
+            "sha256": take(found.first.path, None).sha256,
+        },
+    )
+
+
+def archive(
+    path: Path,
+    model: Path,
+    signature: SignatureInfo,
+    output_names: Mapping[str, str],
+    calls: Sequence[Call],
+    expected: Sequence[Mapping[str, Array]],
+    options: CompareOptions,
+    origin: Mapping[str, str],
+) -> None:
+    """Writes a bundle of these parts.
+
+    Args:
+        path: The file.
+        model: The ONNX model; files with its weights lie beside it.
+        signature: Inputs by the model's names, outputs by those of ``expected``.
+        output_names: Output to its name in the model.
+        calls: What is fed.
+        expected: What each call must give.
+        options: With the tolerances.
+        origin: Where the expected values come from.
+    """
     with tempfile.TemporaryDirectory(prefix="smconvert-bundle-") as name:
-        calls = Path(name) / "calls"
-        calls.mkdir()
+        folder = Path(name) / "calls"
+        folder.mkdir()
         entries = [
             {
                 "label": call.label,
-                "inputs": arrays.write(
-                    {to_theirs.get(n, n): v for n, v in call.feeds.items()}, calls, f"{i}-in"
-                ),
-                "outputs": arrays.write(
-                    {n: v for n, v in outputs.items() if n not in random}, calls, f"{i}-out"
-                ),
+                "inputs": arrays.write(call.feeds, folder, f"{i}-in"),
+                "outputs": arrays.write(outputs, folder, f"{i}-out"),
             }
-            for i, (call, outputs) in enumerate(zip(matrix.calls, matrix.expected, strict=True))
+            for i, (call, outputs) in enumerate(zip(calls, expected, strict=True))
         ]
-        files = {MODEL: model}
-        files |= {f"{n}": model.parent / n for n in external_files(model)}
-        files |= {f"calls/{p.name}": p for p in sorted(calls.iterdir())}
+        files = {MODEL: model, **{n: model.parent / n for n in external_files(model)}}
+        files |= {f"calls/{p.name}": p for p in sorted(folder.iterdir())}
         manifest = {
             "version": VERSION,
             "signature": {
-                "name": matrix.signature.name,
-                "inputs": [_tensor(i) for i in theirs.signature.inputs],
-                "outputs": [_tensor(o) for o in matrix.signature.outputs if o.name not in random],
+                "name": signature.name,
+                "inputs": [_tensor(i) for i in signature.inputs],
+                "outputs": [_tensor(o) for o in signature.outputs],
             },
-            "output_names": {
-                n: settings.get(t, t) for n, t in names.items() if settings.get(t, t) != n
-            },
+            "output_names": {o: n for o, n in output_names.items() if o != n},
             "calls": entries,
             "tolerances": {"rtol": options.rtol, "atol": options.atol},
-            "provenance": {
-                "source": str(found.first.path),
-                "format": found.first.format,
-                "sha256": take(found.first.path, None).sha256,
-                **provenance(),
-            },
+            "provenance": {**origin, **provenance()},
             "files": {n: _entry(p) for n, p in files.items()},
         }
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-            _add(archive, MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False).encode())
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as made:
+            _add(made, MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False).encode())
             for carried, code in _code():
-                _add(archive, carried, code)
+                _add(made, carried, code)
             for n, p in files.items():
-                with archive.open(_info(n), "w", force_zip64=True) as stream, p.open("rb") as read:
+                with made.open(_info(n), "w", force_zip64=True) as stream, p.open("rb") as read:
                     shutil.copyfileobj(read, stream)
 
 
@@ -228,8 +265,8 @@ def _code() -> Iterator[tuple[str, bytes]]:
         yield f"smconvert/{name}", package.joinpath(*name.split("/")).read_bytes()
 
 
-def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
-    archive.writestr(_info(name), content)
+def _add(made: zipfile.ZipFile, name: str, content: bytes) -> None:
+    made.writestr(_info(name), content)
 
 
 def _info(name: str) -> zipfile.ZipInfo:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from smconvert.cli.bisect import bisect
 from smconvert.cli.bundle import bundle, verify
 from smconvert.cli.compare import compare
 from smconvert.cli.convert import convert
@@ -25,6 +26,7 @@ app = typer.Typer(
 app.command()(convert)
 app.command()(inspect)
 app.command()(compare)
+app.command()(bisect)
 app.command()(bundle)
 app.command()(verify)
 app.command()(doctor)
