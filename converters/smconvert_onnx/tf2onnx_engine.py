@@ -17,10 +17,10 @@ import onnx
 
 from smconvert.errors import ConversionError
 from smconvert.graph.freeze import FrozenGraph
+from smconvert.graph.loops import loop_depths
 from smconvert.graph.names import full
 from smconvert.model import Array
 from smconvert_onnx.insertion_order import insertion_order
-from smconvert_onnx.loops import loop_depths
 
 MIN_OPSET = 13
 MAX_OPSET = 18

@@ -13,15 +13,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import onnx
+from onnx import numpy_helper
 
 from smconvert.bundle.write import archive
 from smconvert.compare import CompareOptions, Comparison, compare
 from smconvert.converters import Executable, SourceOptions, importer_for
 from smconvert.errors import RuntimeFailure, SmconvertError, UsageError
+from smconvert.graph import loops
 from smconvert.graph.freeze import FrozenGraph, freeze, whole
 from smconvert.graph.protos import node_def_pb2
 from smconvert.model import Array, DType, SignatureInfo, TensorInfo
@@ -49,7 +51,8 @@ class Parting:
         born: False if no tensor differs from values that are right; rounding only grew here.
         excess: The difference there, from right values, in units of the tolerance.
         nodes: B's nodes that compute it from tensors that both models have, one line each.
-        source_node: A's node, in one line, where A is a TensorFlow graph.
+        source_tensor: A's name of the tensor.
+        source_node: A's node, in one line.
         expected: A's value.
         actual: What B makes of A's values.
         inputs: A's values of what the nodes read.
@@ -60,6 +63,7 @@ class Parting:
     born: bool
     excess: float
     nodes: tuple[str, ...]
+    source_tensor: str
     source_node: str | None
     expected: Array = field(repr=False)
     actual: Array = field(repr=False)
@@ -75,7 +79,7 @@ class Bisection:
         comparison: Of the two models as wholes.
         tensors: How many tensors both have.
         parting: Where they part; None if they agree.
-        differing: Tensors that differ in B's own run from there on, in its order, with their excess.
+        differing: Tensors that differ in B's own run from there on, in order, with their excess.
         others: Further tensors at which a difference is born, if the right value at the parting
             does not make B's outputs right.
     """
@@ -175,7 +179,7 @@ def bisect(
         with tempfile.TemporaryDirectory(prefix="smconvert-bisect-") as name:
             progress("opening both graphs")
             a = _source(first, found, matrix, reading, Path(name))
-            b = _Onnx(Path(second), matrix.columns[0].contender.executable, Path(name) / "b")
+            b = _Onnx(Path(second), Path(name) / "b")
             return _search(a, b, found, matrix, call, options, running, progress)
 
 
@@ -221,15 +225,39 @@ def write_reproducer(parting: Parting, path: Path, options: CompareOptions | Non
 class _Onnx:
     """An ONNX model whose inner tensors can be fetched and fed."""
 
-    def __init__(self, path: Path, executable: Executable, folder: Path) -> None:
-        self.model = onnx.load(str(path))
-        self._executable = executable
-        self._folder = folder
-        folder.mkdir()
-        # A tensor that is made again inside a loop is another one there.
-        self.tensors = list(onnx_graph.producers(self.model))
+    def __init__(self, path: Path, folder: Path) -> None:
+        self._open(onnx.load(str(path)), folder)
+
+    @classmethod
+    def of(cls, model: onnx.ModelProto, folder: Path) -> Self:
+        """A model that is in no file."""
+        made = cls.__new__(cls)
+        made._open(model, folder)
+        return made
+
+    def _open(self, model: onnx.ModelProto, folder: Path) -> None:
+        self.model = model
+        self.folder = folder
+        folder.mkdir(exist_ok=True)
+        self.tensors = list(onnx_graph.producers(model))
+        self.inputs = [value.name for value in model.graph.input]
+        self.following: Mapping[str, str] = {}
+
+    @property
+    def constants(self) -> dict[str, Array]:
+        """The initializers."""
+        return {t.name: numpy_helper.to_array(t) for t in self.model.graph.initializer}
+
+    def loop_body(self, parting: Parting, feeds: Mapping[str, Array], folder: Path) -> Self | None:
+        """The body of the loop that a tensor is computed from."""
+        nodes = onnx_graph.segment(self.model, parting.source_tensor, feeds)
+        node = next((node for node in nodes if node.op_type == "Loop"), None)
+        if node is None:
+            return None
+        return self.of(onnx_graph.body(self.model, node, feeds), folder / "right-body")
 
     def node(self, tensor: str) -> str | None:
+        """The node that makes a tensor, in one line."""
         return onnx_graph.described(onnx_graph.producers(self.model)[tensor])
 
     def fetch(
@@ -245,7 +273,8 @@ class _Onnx:
         feeds: Mapping[str, Array],
         workers: Workers,
     ) -> dict[str, Array]:
-        path = self._folder / "opened.onnx"
+        """The outputs of an opened model."""
+        path = self.folder / "opened.onnx"
         onnx.save(
             model,
             str(path),
@@ -261,12 +290,16 @@ class _Onnx:
 class _Graph:
     """A frozen TensorFlow graph whose inner tensors can be fetched."""
 
-    def __init__(self, frozen: FrozenGraph, folder: Path) -> None:
+    def __init__(
+        self, frozen: FrozenGraph, folder: Path, following: Mapping[str, str] | None = None
+    ) -> None:
         self._frozen = frozen
+        self.following = following or {}
         self._path = folder / "a.pb"
         self._path.write_bytes(frozen.graph.SerializeToString())
         self._nodes = {n.name: n for n in frozen.graph.node}
         self._ends = {o.name: o.tensor or "" for o in frozen.outputs}
+        self.inputs = [i.name for i in frozen.inputs]
 
     @property
     def tensors(self) -> Iterator[str]:
@@ -278,6 +311,7 @@ class _Graph:
         yield from self._ends
 
     def node(self, tensor: str) -> str | None:
+        """The node that makes a tensor, in one line."""
         node = self._nodes[self._ends.get(tensor, tensor).partition(":")[0]]
         attributes = ", ".join(
             f"{key}={_attribute(node.attr[key])}"
@@ -287,6 +321,18 @@ class _Graph:
         return f"{node.op} {node.name!r} ({attributes or 'no attributes'}) of " + ", ".join(
             node.input
         )
+
+    def loop_body(
+        self, parting: Parting, feeds: Mapping[str, Array], folder: Path
+    ) -> _Graph | None:
+        """One iteration of the loop that makes a tensor, as a graph fed by ONNX's names."""
+        found = loops.iteration(self._frozen.graph, parting.source_tensor, feeds)
+        if found is None:
+            return None
+        place = folder / "right-body"
+        place.mkdir()
+        bare = FrozenGraph(found.graph, found.inputs, (), (), (), 0, ())
+        return _Graph(bare, place, found.following)
 
     def fetch(
         self, names: Sequence[str], feeds: Mapping[str, Array], workers: Workers
@@ -343,7 +389,7 @@ def _source(
     path: str | Path, found: Comparison, matrix: Matrix, options: SourceOptions, folder: Path
 ) -> _Onnx | _Graph:
     if found.first.format == "onnx":
-        return _Onnx(Path(path), matrix.reference.executable, folder / "a")
+        return _Onnx(Path(path), folder / "a")
     importer, match = importer_for(Path(path))
     model = importer.load(match.path, options)
     return _Graph(whole(freeze(model.signatures[matrix.signature.name])), folder)
@@ -368,36 +414,73 @@ def _search(
     known = set(a.tensors)
     pairs = {name: name for name in b.tensors if name in known}
     pairs |= {b_name: ours for ours, b_name in ends.items() if b_name in set(b.tensors)}
-    order = [name for name in b.tensors if name in pairs]
-    if not order:
+    if not pairs:
         raise UsageError(
             "the two graphs have no tensor in common", hint="a converter that keeps names is needed"
         )
-    progress(f"fetching {len(order)} tensors on both sides")
-    expected = _fetched(a, [pairs[n] for n in order], call.feeds, workers)
+    progress(f"computing {len(pairs)} tensors on both sides")
+    place = _located(a, b, pairs, list(ends.values()), call.feeds, feeds_b, options, workers)
+    parting = place.parting
+    if parting is not None and parting.born:
+        progress("looking into the loop")
+        parting = _inside(a, b, parting, place.values, feeds_b, options, workers) or parting
+    return Bisection(found, len(place.values), parting, place.differing, place.others)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where two graphs part: what :class:`Bisection` says, with the values in B's layout."""
+
+    values: Mapping[str, Array]
+    parting: Parting | None
+    differing: tuple[tuple[str, float], ...]
+    others: tuple[str, ...]
+
+
+def _located(
+    a: _Onnx | _Graph,
+    b: _Onnx,
+    pairs: Mapping[str, str],
+    ends: Sequence[str],
+    feeds_a: Mapping[str, Array],
+    feeds_b: Mapping[str, Array],
+    options: CompareOptions,
+    workers: Workers,
+) -> _Place:
+    """Computes each tensor by A, by B, and by B from right values.
+
+    Args:
+        a: What is right.
+        b: What is looked into.
+        pairs: B's tensors to A's.
+        ends: B's outputs.
+        feeds_a: What A is fed.
+        feeds_b: The same by B's names.
+        options: With the tolerances.
+        workers: The processes to run in.
+    """
+    order = [name for name in b.tensors if name in pairs]
+    expected = _fetched(a, [pairs[n] for n in order], feeds_a, workers)
     actual = _fetched(b, order, feeds_b, workers)
     values: dict[str, Array] = {}
     differing = []
     for name in order:
         right, own = expected.get(pairs[name]), actual.get(name)
-        if right is None or own is None:
-            continue
-        laid = _laid_out(right, own)
-        if laid is None:
+        laid = None if right is None or own is None else _laid_out(right, own)
+        if laid is None or own is None:
             continue
         values[name] = laid
         excess = _excess(laid, own, options)
         if excess > 1:
             differing.append((name, excess))
-    progress("computing each tensor from right values")
     recomputed = _recomputed(b, values, feeds_b, actual, workers)
     born = {
         name: _excess(values[name], recomputed[name], options)
         for name in values
         if name in recomputed
     }
-    ends_b = {name: values[name] for name in ends.values() if name in values}
-    cause, left = _cause(b, born, values, ends_b, feeds_b, actual, options, workers)
+    known_ends = {name: values[name] for name in ends if name in values}
+    cause, left = _cause(b, born, values, known_ends, feeds_b, actual, options, workers)
     parting = None
     if cause is not None:
         below = [name for name, _ in differing]
@@ -405,7 +488,52 @@ def _search(
             differing = differing[below.index(cause) :]
         parting = _parting(a, b, pairs[cause], cause, values, recomputed, born[cause], feeds_b)
     others = [n for n, excess in born.items() if excess > 1 and n != cause and left > 1]
-    return Bisection(found, len(values), parting, tuple(differing), tuple(others))
+    return _Place(values, parting, tuple(differing), tuple(others))
+
+
+def _inside(
+    a: _Onnx | _Graph,
+    b: _Onnx,
+    parting: Parting,
+    values: Mapping[str, Array],
+    feeds: Mapping[str, Array],
+    options: CompareOptions,
+    workers: Workers,
+) -> Parting | None:
+    """Where the body of a loop parts in its first iteration; None if that does not show it."""
+    nodes = onnx_graph.segment(b.model, parting.tensor, values)
+    loop = next((node for node in nodes if node.op_type == "Loop"), None)
+    if loop is None:
+        return None
+    known = {**b.constants, **feeds, **values}
+    variables = list(onnx_graph.loop_inputs(loop))
+    outer = onnx_graph.outer_reads(loop)
+    known |= _fetched(
+        b, [n for n in b.tensors if n not in known and n in {*variables, *outer}], feeds, workers
+    )
+    if any(tensor not in known for tensor in (*variables, *outer)):
+        return None
+    body = onnx_graph.body(b.model, loop, known)
+    inner = _Onnx.of(body, b.folder / "body")
+    number, condition, *states = inner.inputs[: 2 + len(variables)]
+    fed = {n: known[tensor] for n, tensor in zip(states, variables, strict=True)}
+    fed |= {number: np.array(0, np.int64), condition: np.array(True)}
+    fed |= {name: known[name] for name in inner.inputs[2 + len(variables) :]}
+    right = a.loop_body(parting, fed, b.folder)
+    if right is None:
+        return None
+    ours = set(right.tensors)
+    pairs = {name: name for name in inner.tensors if name in ours}
+    ends = [value.name for value in body.graph.output][1:]
+    for state, end in zip(states, ends, strict=False):
+        if right.following.get(state) in ours and end in set(inner.tensors):
+            pairs.setdefault(end, right.following[state])
+    feeds_a = {n: v for n, v in fed.items() if n in right.inputs}
+    if not pairs:
+        return None
+    place = _located(right, inner, pairs, [], feeds_a, fed, options, workers)
+    found = place.parting
+    return found if found is not None and found.born else None
 
 
 def _fetched(
@@ -546,6 +674,7 @@ def _parting(
         excess > 1,
         excess,
         tuple(map(onnx_graph.described, nodes)),
+        ours,
         a.node(ours),
         values[tensor],
         recomputed[tensor],

@@ -12,6 +12,7 @@ import tensorflow as tf
 from onnx import helper, numpy_helper
 
 import smconvert as sm
+from case import DATA, load_case
 from smconvert.bisect import bisect, write_reproducer
 from smconvert.bundle.verify import verify
 from smconvert.compare import CompareOptions
@@ -189,3 +190,43 @@ def test_two_thousand_nodes(tmp_path: Path, workers: Workers) -> None:
     assert found.parting.born
     assert found.parting.nodes == ("LeakyRelu 'relu317' (alpha=0.44999998807907104) of t317",)
     assert found.differing[0][0] == "r317"
+
+
+def test_inside_a_loop_of_tensorflow_2(tmp_path: Path, workers: Workers) -> None:
+    module = tf.Module()
+    module.weight = tf.Variable(np.random.default_rng(1).normal(0, 1, (3, 3)).astype(np.float32))
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32, "x")])
+    def serve(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        for _ in tf.range(4):
+            x = tf.nn.leaky_relu(tf.tanh(x @ module.weight) + 0.1, 0.3)
+        return {"y": x * 2.0}
+
+    tf.saved_model.save(module, str(tmp_path / "model"), serve)
+    fault_in_loop(tmp_path / "model", tmp_path, "LeakyRelu", sm.SourceOptions(), workers)
+
+
+def test_inside_a_loop_of_tensorflow_1(tmp_path: Path, workers: Workers) -> None:
+    case = load_case(DATA / "tf1" / "while_loop" / "case.json")
+    fault_in_loop(case.source, tmp_path, "Tanh", case.options, workers)
+
+
+def fault_in_loop(
+    source: Path, folder: Path, op: str, options: sm.SourceOptions, workers: Workers
+) -> None:
+    """Plants a fault at an op of a loop's body, and looks for it."""
+    sm.convert(source, folder / "right.onnx", source_options=options, checked=False)
+    model = onnx.load(folder / "right.onnx")
+    (loop,) = nodes(model, "Loop")
+    body = next(a.g for a in loop.attribute if a.name == "body")
+    node = next(n for n in body.node if n.op_type == op)
+    if op == "LeakyRelu":
+        node.attribute[0].f = 0.1
+    else:
+        node.op_type = "Sigmoid"
+    onnx.save(model, folder / "wrong.onnx")
+    found = bisect(source, folder / "wrong.onnx", first_options=options, workers=workers)
+    assert found.parting is not None
+    assert found.parting.born
+    assert any(repr(node.name) in line for line in found.parting.nodes), found.parting
+    assert not any(line.startswith("Loop") for line in found.parting.nodes)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from smconvert.graph.protos import graph_pb2, op_def_pb2
+    from smconvert.graph.protos import function_pb2, graph_pb2, op_def_pb2
 
 
 def registered_op(op: str) -> op_def_pb2.OpDef | None:
@@ -93,6 +93,14 @@ def inline(graph: graph_pb2.GraphDef, fetches: Sequence[str]) -> graph_pb2.Graph
     rewrite.optimizers.append("function")
     rewrite.function_optimization = rewriter_config_pb2.RewriterConfig.AGGRESSIVE
     return tf_optimizer.OptimizeGraph(config, meta_graph)
+
+
+def function_nodes(function: function_pb2.FunctionDef) -> graph_pb2.GraphDef:
+    """A function's body as a graph, with a placeholder for each argument."""
+    from tensorflow.python.framework import function_def_to_graph
+
+    graph, _ = function_def_to_graph.function_def_to_graph_def(function)
+    return graph
 
 
 def variables_to_constants(function: Any) -> Any:

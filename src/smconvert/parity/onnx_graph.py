@@ -28,6 +28,36 @@ def reads(node: onnx.NodeProto) -> Iterator[str]:
             yield from (v.name for v in graph.output if v.name not in own)
 
 
+def loop_inputs(loop: onnx.NodeProto) -> Iterator[str]:
+    """The tensors that a Loop's own variables start from."""
+    yield from loop.input[2:]
+
+
+def outer_reads(loop: onnx.NodeProto) -> list[str]:
+    """What a node's subgraphs take from around them."""
+    taken = list(reads(loop))[sum(map(bool, loop.input)) :]
+    return list(dict.fromkeys(taken))
+
+
+def body(
+    model: onnx.ModelProto, loop: onnx.NodeProto, values: Mapping[str, Array]
+) -> onnx.ModelProto:
+    """A Loop's body as a model of its own.
+
+    Its inputs are the iteration number, the condition, the variables, and what it takes from around
+    it, of the types of ``values``; initializers come along.
+    """
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    result.graph.CopyFrom(next(a.g for a in loop.attribute if a.name == "body"))
+    wanted = set(outer_reads(loop))
+    constants = [t for t in model.graph.initializer if t.name in wanted]
+    result.graph.initializer.extend(constants)
+    left = sorted(wanted - {t.name for t in constants})
+    result.graph.input.extend(_input(name, values[name]) for name in left if name in values)
+    return result
+
+
 def exposed(model: onnx.ModelProto, tensors: Iterable[str]) -> onnx.ModelProto:
     """The model with ``tensors`` as its only outputs, of whatever type they have."""
     result = onnx.ModelProto()

@@ -20,7 +20,7 @@ def render(document: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": _number, "words": _WORDS.get, "share": _share}
+    environment.filters |= {"number": _number, "words": _WORDS.get, "share": _share, "fine": _fine}
     return environment.get_template("comparison.html").render(
         document=document,
         worst=_worst,
@@ -34,6 +34,11 @@ def _number(value: Any) -> str:
     if value is None:
         return "–"
     return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _fine(value: Any) -> str:
+    """With the digits that tell a cosine from 1."""
+    return f"{value:.9g}" if isinstance(value, float) else _number(value)
 
 
 def _share(value: float | None) -> str:
