@@ -83,12 +83,11 @@ def iteration(graph: graph_pb2.GraphDef, tensor: str, fed: Iterable[str]) -> Ite
         library = [f for f in graph.library.function if f.signature.name == body]
         opened = tf_internals.function_nodes(library[0])
         opened.library.CopyFrom(graph.library)
-        following: dict[str, str] = {}
+        becomes: dict[str, str | None] = {}
     else:
         opened = _opened(graph, frames(graph)[name])
-        following = {
-            tensor: following for tensor in fed if (following := _following(tensor, nodes))
-        }
+        becomes = {name: _following(name, nodes) for name in fed}
+    following = {name: after for name, after in becomes.items() if after is not None}
     return Iteration(*_fed(opened, list(fed)), following)
 
 
