@@ -11,7 +11,7 @@ import itertools
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -166,7 +166,8 @@ def bisect(
     reading = first_options or SourceOptions()
     with Workers() if workers is None else nullcontext(workers) as running:
         progress("comparing the whole")
-        found = compare(first, second, options, first_options=reading, workers=running)
+        here = replace(options, on="", require=())
+        found = compare(first, second, here, first_options=reading, workers=running)
         if found.second.format != "onnx":
             raise UsageError(
                 f"B is of the format {found.second.format}",

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import jsonschema
+import onnx
 import pytest
 from test_cli import smconvert
 
@@ -83,3 +86,28 @@ def test_doctor_knows_bad_combinations(onnxruntime: str, driver: int, problem: b
     if problem:
         assert "built for CUDA 13, and the driver runs CUDA 12" in found[0].detail
         assert "smconvert[cuda12]" in (found[0].hint or "")
+
+
+def test_bisect_says_where(iris: Path, tmp_path: Path) -> None:
+    model = onnx.load(iris)
+    node = next(n for n in model.graph.node if n.op_type == "Relu")
+    node.op_type = "Tanh"
+    onnx.save(model, tmp_path / "wrong.onnx")
+    part = tmp_path / "part.bundle"
+    done = smconvert("bisect", IRIS, tmp_path / "wrong.onnx", "--reproducer", part)
+    assert done.returncode == 5, done.stderr
+    assert "the difference is born at" in done.stdout
+    assert f"in B: Tanh {node.name!r}" in done.stdout
+    assert "in A: Relu" in done.stdout
+    alone = subprocess.run([sys.executable, part], capture_output=True, text=True, check=False)
+    assert alone.returncode == 5
+    assert "ort:cpu: failed" in alone.stdout
+    done = smconvert("bisect", IRIS, iris)
+    assert done.returncode == 0
+    assert done.stdout == "they agree\n"
+    report = tmp_path / "r.html"
+    done = smconvert("compare", IRIS, tmp_path / "wrong.onnx", "--bisect", "--report", report)
+    assert done.returncode == 5
+    assert done.stdout.startswith("failed\n")
+    assert "the difference is born at" in done.stdout
+    assert "Where they part" in report.read_text()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from smconvert.cli import options
 from smconvert.cli.console import errors_as_exit_codes, progress, quieten_tensorflow, stdout
@@ -58,6 +59,14 @@ def compare(
             rich_help_panel=options.CHECK,
         ),
     ] = None,
+    where: Annotated[
+        bool,
+        typer.Option(
+            "--bisect",
+            help="On failure, look for the tensor at which they part; B is ONNX.",
+            rich_help_panel=options.CHECK,
+        ),
+    ] = False,
     report: Annotated[
         list[Path] | None,
         typer.Option(
@@ -97,10 +106,12 @@ def compare(
         quieten_tensorflow()
         import json
 
+        from smconvert.bisect import bisect
         from smconvert.cli.feeds import save_npz
         from smconvert.cli.report import print_comparison
         from smconvert.compare import CompareOptions
         from smconvert.compare import compare as run
+        from smconvert.parity.comparison import Verdict
         from smconvert.reports.document import document
         from smconvert.reports.writing import ensure_writable, write
 
@@ -119,25 +130,30 @@ def compare(
             model=model,
             custom_objects=custom_objects,
         )
+        how = CompareOptions(
+            on=on,
+            data=data,
+            seed=seed,
+            special=special,
+            rtol=rtol,
+            atol=atol,
+            names=options.pairs(names, "--map", lambda text, _: text),
+        )
         with progress(quiet or as_json, verbose) as step:
             found = run(
                 first,
                 second,
-                CompareOptions(
-                    on=on,
-                    data=data,
-                    seed=seed,
-                    special=special,
-                    rtol=rtol,
-                    atol=atol,
-                    names=options.pairs(names, "--map", lambda text, _: text),
-                ),
+                how,
                 first_options=reading,
                 second_options=reading,
                 smallest=smallest is not None,
                 progress=step,
             )
-        told = document(found)
+        parting = None
+        if where and found.verdict is Verdict.FAILED and found.second.format == "onnx":
+            with progress(quiet or as_json, verbose) as step:
+                parting = bisect(first, second, how, first_options=reading, progress=step)
+        told = document(found, parting)
         for path in report or ():
             write(told, path)
         if smallest is not None and found.smallest is not None:
@@ -146,6 +162,8 @@ def compare(
             typer.echo(json.dumps(told, indent=2))
         elif not quiet:
             print_comparison(told, stdout())
+            for line in parting.told(8) if parting is not None else ():
+                stdout().print(escape(line))
         missing = found.missing(require or ())
         if missing and not quiet:
             stdout().print(f"required, and not run: {', '.join(missing)}")

@@ -7,7 +7,7 @@ column: run twice, so that its own noise is known, and compared with the referen
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from smconvert.converters import Executable
@@ -201,6 +201,7 @@ def _column(
             placement=actual.placement,
         )
     rounding = ROUNDING.get(contender.place.precision)
+    noise = _noise(signature, actual, again)
     cells = []
     for call, e, a in zip(calls, expected.outputs, actual.outputs, strict=True):
         for output in signature.outputs:
@@ -209,6 +210,12 @@ def _column(
             if name in random:
                 parity = OutputParity(
                     name, Verdict.NOT_RUN, reason="the reference gives another value each time"
+                )
+            elif parity.verdict is Verdict.FAILED and 0 < parity.max_abs <= noise[name]:
+                parity = replace(
+                    parity,
+                    verdict=Verdict.NOT_RUN,
+                    reason=f"two runs of it differ by as much ({noise[name]:.3g})",
                 )
             cells.append(Cell(call.label, parity))
     failed = [c for c in cells if c.parity.verdict is Verdict.FAILED]
@@ -220,7 +227,7 @@ def _column(
         verdict,
         tuple(cells),
         f"{named[0].call}, {named[0].parity.name}: {named[0].parity.reason}" if named else None,
-        _noise(signature, actual, again),
+        noise,
         actual.placement,
         {
             o.name: distribution(

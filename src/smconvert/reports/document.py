@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from smconvert.bisect import Bisection
 from smconvert.compare import Comparison
 from smconvert.parity.distribution import DECADES, Distribution
 from smconvert.parity.matrix import Column, Matrix
@@ -19,8 +20,8 @@ VERSION = 1
 SCHEMA = Path(__file__).with_name("comparison.schema.json")
 
 
-def document(comparison: Comparison) -> dict[str, Any]:
-    """The comparison as JSON values."""
+def document(comparison: Comparison, bisection: Bisection | None = None) -> dict[str, Any]:
+    """The comparison as JSON values, with where the two part if that was looked for."""
     return {
         "version": VERSION,
         "verdict": comparison.verdict.value,
@@ -29,6 +30,7 @@ def document(comparison: Comparison) -> dict[str, Any]:
             "B": {"path": str(comparison.second.path), "format": comparison.second.format},
         },
         "signatures": [_matrix(m) for m in comparison.matrices],
+        "parting": None if bisection is None else bisection.to_json(),
         "provenance": provenance(),
     }
 

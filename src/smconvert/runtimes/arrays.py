@@ -15,6 +15,9 @@ import numpy as np
 
 from smconvert.model import Array, DType
 
+MAPPED_BYTES = 1 << 16
+"""Smaller files are read: a mapping costs more than their copy."""
+
 
 def write(arrays: Mapping[str, Array], folder: Path, stem: str) -> list[dict[str, Any]]:
     """Writes arrays into ``folder``; the result is what :func:`read` needs, as JSON values."""
@@ -57,7 +60,14 @@ def _read(entry: dict[str, Any], folder: Path) -> Array:
         flat = np.empty(len(offsets) - 1, object)
         flat[:] = [data[a:b] for a, b in pairwise(offsets)]
         return flat.reshape(shape)
-    array: Array = np.load(file, allow_pickle=False)
+    array: Array = _mapped(file)
     if array.dtype != dtype.numpy:
         array = np.frombuffer(array.tobytes(), dtype.numpy)
     return array.reshape(shape)
+
+
+def _mapped(file: Path) -> Array:
+    """The array of a file, which may be taken away afterwards: the pages stay."""
+    if file.stat().st_size < MAPPED_BYTES:
+        return np.load(file, allow_pickle=False)
+    return np.load(file, mmap_mode="r", allow_pickle=False).view(np.ndarray)
