@@ -13,7 +13,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from smconvert.provenance import provenance
 from smconvert.runtimes.workers import Workers
 
 TIMEOUT = 900
+MEASURE = Path(__file__).with_name("measure.py")
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ def _judged(
         found = compare(
             source,
             out,
-            CompareOptions(on=on if out.suffix == ".onnx" else ""),
+            CompareOptions(on=on if out.suffix == ".onnx" else "", quick=True),
             first_options=options,
             second_options=theirs,
             workers=workers,
@@ -228,27 +228,21 @@ def _graph_options(source: Path, options: SourceOptions) -> SourceOptions:
 
 
 def _run(command: list[str]) -> _Process:
-    """Runs a command; its resources are those of the process and its children."""
-    started = time.monotonic()
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(
-            command,
-            stdout=log,
-            stderr=log,
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""},
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        log.seek(0)
-        output = log.read().decode(errors="replace")
-    return _Process(
-        process.returncode,
-        output,
-        time.monotonic() - started,
-        usage.ru_utime + usage.ru_stime,
-        usage.ru_maxrss * 1024,
-    )
+    """Runs a command and measures it, its children included."""
+    with tempfile.TemporaryDirectory(prefix="parity-run-") as name:
+        log, figures = Path(name) / "log", Path(name) / "figures"
+        with log.open("wb") as stream:
+            code = subprocess.call(
+                [sys.executable, "-S", str(MEASURE), str(figures), *command],
+                stdout=stream,
+                stderr=stream,
+                stdin=subprocess.DEVNULL,
+                timeout=TIMEOUT,
+                env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""},
+            )
+        output = log.read_text(errors="replace")
+        seconds, cpu, memory = map(float, figures.read_text().split())
+    return _Process(code, output, seconds, cpu, int(memory))
 
 
 def _reason(output: str) -> str:

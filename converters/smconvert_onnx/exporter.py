@@ -15,8 +15,9 @@ from onnx import numpy_helper
 
 from smconvert.converters import Artifact, Executable, TargetOptions
 from smconvert.errors import ConversionError, UsageError
-from smconvert.graph.freeze import FrozenGraph, freeze, whole
-from smconvert.graph.names import full, legal_names, unused_name
+from smconvert.graph.constants import folded
+from smconvert.graph.freeze import KEPT_OUT_BYTES, FrozenGraph, freeze, whole
+from smconvert.graph.names import full, legal_names, node_of, unused_name
 from smconvert.graph.ops import nodes_of
 from smconvert.graph.sole import sole_signature
 from smconvert.model import Array, CanonicalModel, DType, Signature, SignatureInfo, TensorInfo
@@ -30,6 +31,7 @@ from smconvert_onnx.initializers import (
     write,
     write_external,
 )
+from smconvert_onnx.opsets import NEWEST, raised
 from smconvert_onnx.tf2onnx_engine import MAX_OPSET, MIN_OPSET
 
 SUFFIX = ".onnx"
@@ -73,11 +75,11 @@ class OnnxExporter:
             ConversionError: the model cannot be expressed in ONNX.
         """
         opset = MAX_OPSET if options.opset is None else options.opset
-        if not MIN_OPSET <= opset <= MAX_OPSET:
+        if not MIN_OPSET <= opset <= NEWEST:
             raise UsageError(
                 f"opset {opset} cannot be written",
                 where="--opset",
-                hint=f"choose one from {MIN_OPSET} to {MAX_OPSET}",
+                hint=f"choose one from {MIN_OPSET} to {NEWEST}",
             )
         if path.suffix.lower() == SUFFIX:
             signature = sole_signature(model, "an ONNX file")
@@ -107,15 +109,19 @@ def _write(
     audit.ensure_convertible(frozen)
     if _needs_values(frozen):
         frozen = whole(frozen)
+    ends = {node_of(o.tensor or "") for o in frozen.outputs}
+    frozen = replace(frozen, graph=folded(frozen.graph, ends, KEPT_OUT_BYTES))
     output_names = dict(_output_names(signature))
     weight_names = dict(_weight_names(frozen, output_names.values()))
     renames = {i.tensor or "": i.name for i in frozen.inputs}
     renames |= {o.tensor or "": output_names[o.name] for o in frozen.outputs}
     renames |= {full(node): name for node, name in weight_names.items()}
-    converted = tf2onnx_engine.to_onnx(frozen, opset, renames)
+    converted = tf2onnx_engine.to_onnx(frozen, min(opset, MAX_OPSET), renames)
     weights = of_weights(frozen.weights, weight_names)
     finished = canonicalize(_finished(converted, frozen, output_names, weights))
     initializers = fold(finished, weights)
+    if opset > MAX_OPSET:
+        finished = raised(finished, opset)
     facts = {
         "opset": opset,
         "nodes_in": frozen.nodes_before,

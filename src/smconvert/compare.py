@@ -31,6 +31,7 @@ class CompareOptions:
         data: A file with inputs (see :mod:`smconvert.parity.data`).
         seed: Of generated inputs.
         special: Generated floats hold infinities, NaN and denormals too.
+        quick: Two batches of generated inputs are enough.
         rtol: Relative tolerance for floats; None for one by type and precision.
         atol: Absolute tolerance, likewise.
         names: Name of an input or output in A to its name in B, where they differ.
@@ -41,6 +42,7 @@ class CompareOptions:
     data: Path | None = None
     seed: int = 0
     special: bool = False
+    quick: bool = False
     rtol: float | None = None
     atol: float | None = None
     names: Mapping[str, str] = field(default_factory=dict)
@@ -256,6 +258,8 @@ def _calls(
         if not _accepted(reference, generated, workers):
             continue
         calls = [Call(_label(call, i), call) for i, call in enumerate(generated)]
+        if options.quick:
+            return calls
         more = inputs.further(signature, known, options.seed, attempt, options.special)
         together = _accepted(reference, list(more.values()), workers)
         return calls + [

@@ -16,6 +16,8 @@ from case import DATA
 from smconvert.compare import CompareOptions, compare
 from smconvert.errors import UsageError
 from smconvert.parity.comparison import Verdict
+from smconvert.reports import html
+from smconvert.reports.document import document
 from smconvert.runtimes.places import Place, place
 from smconvert.runtimes.workers import Workers
 
@@ -117,6 +119,28 @@ def test_a_wrong_type_and_shape_fail(tmp_path: Path, workers: Workers) -> None:
     found = compare(same, turned, workers=workers)
     assert found.verdict is Verdict.FAILED
     assert "its shape is [2, 1]" in (found.matrices[0].columns[0].reason or "")
+
+
+def test_an_input_that_one_does_not_take_fails_alone(tmp_path: Path, workers: Workers) -> None:
+    helper = onnx.helper
+    x = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["n", 2])
+    y = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["n", 2])
+    opset = [helper.make_opsetid("", 17)]
+    for name, node in (
+        ("a.onnx", helper.make_node("Identity", ["x"], ["y"])),
+        ("b.onnx", helper.make_node("Reshape", ["x", "shape"], ["y"])),
+    ):
+        shape = [numpy_helper.from_array(np.array([1, 2]), "shape")]
+        graph = helper.make_graph([node], "g", [x], [y], shape)
+        onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), tmp_path / name)
+    found = compare(tmp_path / "a.onnx", tmp_path / "b.onnx", workers=workers)
+    (column,) = found.matrices[0].columns
+    assert column.verdict is Verdict.FAILED
+    assert (column.reason or "").startswith("batch 3: it did not run: ")
+    verdicts = {cell.call: cell.parity.verdict for cell in column.cells}
+    assert verdicts["batch 1"] is Verdict.PASSED
+    assert verdicts["batch 3"] is Verdict.FAILED
+    assert "batch 3" in html.render(document(found))
 
 
 def test_other_names_are_paired_or_asked_for(iris: Path, tmp_path: Path, workers: Workers) -> None:

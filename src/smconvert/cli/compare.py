@@ -42,6 +42,14 @@ def compare(
             rich_help_panel=options.CHECK,
         ),
     ] = False,
+    quick: Annotated[
+        bool,
+        typer.Option(
+            "--quick",
+            help="Feed two batches, and no odd, empty or zero ones.",
+            rich_help_panel=options.CHECK,
+        ),
+    ] = False,
     rtol: options.Rtol = None,
     atol: options.Atol = None,
     names: Annotated[
@@ -135,6 +143,7 @@ def compare(
             data=data,
             seed=seed,
             special=special,
+            quick=quick,
             rtol=rtol,
             atol=atol,
             names=options.pairs(names, "--map", lambda text, _: text),

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 
 from smconvert.errors import SmconvertError, UsageError
+from smconvert.graph import tf_internals
 from smconvert.graph.freeze import freeze
 from smconvert.graph.library import references
 from smconvert.graph.names import is_control, node_of, port_of
@@ -25,7 +26,7 @@ def sole_signature(model: CanonicalModel, target: str) -> Signature:
     signatures = list(model.signatures.values())
     if not signatures:
         raise UsageError("the model has no signature", hint="name --inputs and --outputs")
-    if len(signatures) == 1 or len({_identity(s) for s in signatures}) == 1:
+    if any(len({same(s) for s in signatures}) == 1 for same in (_identity, _computed)):
         return model.signatures.get(DEFAULT_SIGNATURE, signatures[0])
     raise UsageError(
         f"{target} holds one signature, and the model has {len(signatures)}",
@@ -35,30 +36,48 @@ def sole_signature(model: CanonicalModel, target: str) -> Signature:
 
 
 def _identity(signature: Signature) -> object:
-    """Equal for signatures with the same names and the same computation."""
-    names = (
-        tuple(sorted(i.name for i in signature.inputs)),
-        tuple(sorted(o.name for o in signature.outputs)),
-    )
+    """Equal for signatures with the same names and the same graph over the same captures."""
+    function = signature.function
+    outer = function.captured_inputs
+    inner = function.inputs[len(function.inputs) - len(outer) :]
+    names = {i.op.name: f"captured {id(o)}" for i, o in zip(inner, outer, strict=True)}
+    keywords = tf_internals.argument_keywords(function)
+    names |= {t.op.name: k for t, k in zip(function.inputs, keywords, strict=False)}
+    digests = computation(function.graph.as_graph_def(), names)
+    ends = tuple(f"{digests[t.op.name]}:{t.value_index}" for t in function.outputs)
+    return _ends(signature), ends
+
+
+def _computed(signature: Signature) -> object:
+    """Equal for signatures with the same names and the same computation, however it is called."""
     try:
         frozen = freeze(signature)
     except SmconvertError:
         return signature.name
-    ends = sorted(node_of(o.tensor or "") for o in frozen.outputs)
-    return names, computation(frozen.graph, ends)
+    digests = computation(frozen.graph, {})
+    return _ends(signature), tuple(sorted(digests[node_of(o.tensor or "")] for o in frozen.outputs))
 
 
-def computation(graph: graph_pb2.GraphDef, ends: list[str]) -> str:
-    """A digest of what the nodes ``ends`` compute from placeholders, whatever nodes are called.
+def _ends(signature: Signature) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    return (
+        tuple(sorted(i.name for i in signature.inputs)),
+        tuple(sorted(o.name for o in signature.outputs)),
+    )
 
-    ``graph`` is in topological order.
+
+def computation(graph: graph_pb2.GraphDef, names: Mapping[str, str]) -> Mapping[str, str]:
+    """By node, a digest of what it computes from placeholders, whatever the nodes are called.
+
+    Args:
+        graph: In topological order.
+        names: Of placeholders, where they count under another name than their own.
     """
     library = {f.signature.name: f for f in graph.library.function}
     digests: dict[str, str] = {}
     for node in graph.node:
         digest = hashlib.sha256(node.op.encode())
         if node.op.startswith("Placeholder") or node.op in {"NextIteration", "HashTableV2"}:
-            digest.update(node.name.encode())
+            digest.update(names.get(node.name, node.name).encode())
         for key in sorted(node.attr):
             if not key.startswith("_"):
                 digest.update(key.encode())
@@ -67,7 +86,7 @@ def computation(graph: graph_pb2.GraphDef, ends: list[str]) -> str:
             part = digests.get(node_of(name), node_of(name))
             digest.update(f"{is_control(name)}{part}:{port_of(name)}".encode())
         digests[node.name] = digest.hexdigest()
-    return "".join(digests[end] for end in ends)
+    return digests
 
 
 def _value(

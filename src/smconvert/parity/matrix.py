@@ -191,7 +191,9 @@ def _column(
     except Unavailable as error:
         return Column(contender, Verdict.NOT_RUN, reason=error.message)
     except RuntimeFailure as error:
-        return Column(contender, Verdict.FAILED, reason=f"it did not run: {error.message}")
+        if len(calls) == 1:
+            return Column(contender, Verdict.FAILED, reason=f"it did not run: {error.message}")
+        return _one_by_one(signature, contender, calls, expected, random, workers, rtol, atol)
     provider = contender.place.device
     if provider != "cpu" and actual.placement and not _is_there(provider, actual.placement):
         return Column(
@@ -235,6 +237,40 @@ def _column(
             )
             for o in signature.outputs
         },
+    )
+
+
+def _one_by_one(
+    signature: SignatureInfo,
+    contender: Contender,
+    calls: Sequence[Call],
+    expected: Ran,
+    random: set[str],
+    workers: Workers,
+    rtol: float | None,
+    atol: float | None,
+) -> Column:
+    """The column of a contender that does not run on all calls: what it makes of each alone."""
+    cells: list[Cell] = []
+    reasons = []
+    for call, outputs in zip(calls, expected.outputs, strict=True):
+        alone = Ran([outputs], expected.placement)
+        column = _column(signature, contender, [call], alone, random, workers, rtol, atol)
+        if column.reason is not None:
+            reasons.append(column.reason if column.cells else f"{call.label}: {column.reason}")
+        cells += column.cells or [
+            Cell(
+                call.label,
+                OutputParity(o.name, Verdict.FAILED, share_out=1.0, reason=column.reason),
+            )
+            for o in signature.outputs
+        ]
+    ran = any(cell.parity.max_abs or not cell.parity.reason for cell in cells)
+    return Column(
+        contender,
+        Verdict.FAILED if reasons else Verdict.PASSED,
+        tuple(cells) if ran else (),
+        reasons[0] if reasons else None,
     )
 
 

@@ -1,0 +1,64 @@
+"""Operator sets newer than tf2onnx writes, by ``onnx.version_converter``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import onnx
+from onnx import defs, version_converter
+
+from smconvert.errors import ConversionError
+from smconvert_onnx.canonical import subgraphs
+
+NEWEST = 26
+"""The newest operator set that onnxruntime 1.31 runs."""
+
+
+def raised(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+    """The model in a newer operator set, with the IR version that this needs.
+
+    Raises:
+        ConversionError: an op changed its meaning, and the converter has no way over.
+    """
+    version = next(o.version for o in model.opset_import if not o.domain)
+    for node in _nested(model.graph):
+        # The version converter passes over what lies in subgraphs.
+        if not node.domain and not _is_the_same(node.op_type, version, opset):
+            raise ConversionError(
+                f"{node.op_type} in a loop or branch is another op in opset {opset}",
+                where=f"node {node.name}",
+                hint=f"--opset {version}",
+            )
+    try:
+        result = version_converter.convert_version(model, opset)
+    except (RuntimeError, ValueError, version_converter.ConvertError) as error:
+        raise ConversionError(
+            f"the model cannot be raised to opset {opset}: {str(error).splitlines()[-1][:200]}",
+            hint=f"--opset {version}",
+        ) from error
+    result.ir_version = onnx.helper.find_min_ir_version_for(list(result.opset_import))
+    return result
+
+
+def _nested(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    for node in graph.node:
+        for inner in subgraphs(node):
+            yield from inner.node
+            yield from _nested(inner)
+
+
+def _is_the_same(op: str, old: int, new: int) -> bool:
+    """Whether a node of the old version means the same in the new one: other types at most."""
+    before, after = defs.get_schema(op, old), defs.get_schema(op, new)
+    if before.since_version == after.since_version:
+        return True
+    inputs = [i.name for i in before.inputs]
+    return (
+        not after.deprecated
+        and [i.name for i in after.inputs[: len(inputs)]] == inputs
+        and all(
+            name in after.attributes
+            and after.attributes[name].default_value == attribute.default_value
+            for name, attribute in before.attributes.items()
+        )
+    )
