@@ -60,6 +60,8 @@ def _convert(
 ) -> onnx.ModelProto:
     from tf2onnx import optimizer, tfonnx, utils
 
+    from smconvert_onnx.transposes import FasterTransposeOptimizer
+
     # The counter behind the names that tf2onnx makes, by which some of its passes sort.
     utils.INTERNAL_NAME = 1
     converted = tfonnx.process_tf_graph(
@@ -74,7 +76,8 @@ def _convert(
         tensors_to_rename=dict(renames),
         initialized_tables=_tables(frozen),
     )
-    optimized = optimizer.optimize_graph(converted, catch_errors=False)
+    passes = {**optimizer._get_optimizers(), "optimize_transpose": FasterTransposeOptimizer}
+    optimized = optimizer.optimize_graph(converted, catch_errors=False, optimizers=passes)
     return optimized.make_model("smconvert")
 
 
