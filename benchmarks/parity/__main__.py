@@ -1,7 +1,7 @@
 """Converts and compares a zoo, ours beside the peers: ``python -m benchmarks.parity``.
 
 Each conversion is a process of its own; its CPU time and peak memory are the kernel's figures. A
-result counts as right when ``smconvert.compare`` passes it against the source.
+result counts as right when ``smconvert.comparison`` passes it against the source.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.parity import page, zoo
-from smconvert.compare import CompareOptions, compare
+from smconvert.comparison import CompareOptions, compare
 from smconvert.converters import SourceOptions
 from smconvert.errors import SmconvertError
 from smconvert.parity.comparison import Verdict

@@ -7,6 +7,7 @@ model = sm.load("iris_export")
 model.signatures["predict"](SepalLength=..., ...)
 """
 
+from smconvert.comparison import CompareOptions, Comparison, compare
 from smconvert.converters import (
     Artifact,
     Description,
@@ -31,6 +32,8 @@ __all__ = [
     "Artifact",
     "CanonicalModel",
     "CheckOptions",
+    "CompareOptions",
+    "Comparison",
     "Conversion",
     "ConversionError",
     "Description",
@@ -48,6 +51,7 @@ __all__ = [
     "TensorInfo",
     "UsageError",
     "Verdict",
+    "compare",
     "convert",
     "detect",
     "inspect",

@@ -13,9 +13,9 @@ from onnx import helper, numpy_helper
 
 import smconvert as sm
 from case import DATA, load_case
-from smconvert.bisect import bisect, write_reproducer
+from smconvert.bisection import bisect, write_reproducer
 from smconvert.bundle.verify import verify
-from smconvert.compare import CompareOptions
+from smconvert.comparison import CompareOptions
 from smconvert.errors import UsageError
 from smconvert.parity.comparison import Verdict
 from smconvert.runtimes.places import places

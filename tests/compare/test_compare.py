@@ -13,7 +13,7 @@ from onnx import numpy_helper
 
 import smconvert as sm
 from case import DATA
-from smconvert.compare import CompareOptions, compare
+from smconvert.comparison import CompareOptions, compare
 from smconvert.errors import UsageError
 from smconvert.parity.comparison import Verdict
 from smconvert.reports import html

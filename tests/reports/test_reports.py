@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from smconvert.compare import CompareOptions, Comparison, compare
+from smconvert.comparison import CompareOptions, Comparison, compare
 from smconvert.errors import UsageError
 from smconvert.reports import html, junit
 from smconvert.reports.document import SCHEMA, document

@@ -19,7 +19,7 @@ import onnx
 
 from smconvert import pipeline
 from smconvert.bundle.verify import MANIFEST, MODEL, VERSION
-from smconvert.compare import CompareOptions, Comparison, compare
+from smconvert.comparison import CompareOptions, Comparison, compare
 from smconvert.converters import SourceOptions, TargetOptions
 from smconvert.errors import ParityError, RuntimeFailure, UsageError
 from smconvert.fingerprint import take

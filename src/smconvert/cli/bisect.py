@@ -71,9 +71,9 @@ def bisect(
         quieten_tensorflow()
         import json
 
-        from smconvert.bisect import bisect as search
-        from smconvert.bisect import write_reproducer
-        from smconvert.compare import CompareOptions
+        from smconvert.bisection import bisect as search
+        from smconvert.bisection import write_reproducer
+        from smconvert.comparison import CompareOptions
         from smconvert.staging import ensure_free
 
         if reproducer is not None:

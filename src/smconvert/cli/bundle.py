@@ -57,7 +57,7 @@ def bundle(
     with errors_as_exit_codes(debug):
         quieten_tensorflow()
         from smconvert.bundle.write import make
-        from smconvert.compare import CompareOptions
+        from smconvert.comparison import CompareOptions
 
         with progress(quiet, verbose) as step:
             made = make(

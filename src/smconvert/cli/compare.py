@@ -114,11 +114,11 @@ def compare(
         quieten_tensorflow()
         import json
 
-        from smconvert.bisect import bisect
+        from smconvert.bisection import bisect
         from smconvert.cli.feeds import save_npz
         from smconvert.cli.report import print_comparison
-        from smconvert.compare import CompareOptions
-        from smconvert.compare import compare as run
+        from smconvert.comparison import CompareOptions
+        from smconvert.comparison import compare as run
         from smconvert.parity.comparison import Verdict
         from smconvert.reports.document import document
         from smconvert.reports.writing import ensure_writable, write

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from smconvert.bisect import Bisection
-from smconvert.compare import Comparison
+from smconvert.bisection import Bisection
+from smconvert.comparison import Comparison
 from smconvert.parity.distribution import DECADES, Distribution
 from smconvert.parity.matrix import Column, Matrix
 from smconvert.provenance import provenance

@@ -20,7 +20,7 @@ import onnx
 from onnx import numpy_helper
 
 from smconvert.bundle.write import archive
-from smconvert.compare import CompareOptions, Comparison, compare
+from smconvert.comparison import CompareOptions, Comparison, compare
 from smconvert.converters import Executable, SourceOptions, importer_for
 from smconvert.errors import RuntimeFailure, SmconvertError, UsageError
 from smconvert.graph import loops
