@@ -1,9 +1,10 @@
-"""What a signature's graph says about sensible inputs: index bounds, vocabularies, tf.Examples."""
+"""What a graph says of sensible inputs: index bounds, vocabularies, tf.Examples, pixels."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from smconvert.errors import SmconvertError
 from smconvert.graph.freeze import FrozenGraph, freeze
@@ -11,7 +12,7 @@ from smconvert.graph.names import is_control, node_of, port_of
 from smconvert.graph.protos import graph_pb2, node_def_pb2
 from smconvert.graph.signatures import PARSERS, parsed_features
 from smconvert.graph.tensors import array_of, shape_of
-from smconvert.model import Signature, TensorInfo
+from smconvert.model import Shape, Signature, TensorInfo
 
 _PASS = frozenset(
     {
@@ -32,6 +33,12 @@ _PASS = frozenset(
 )
 _GATHERS = frozenset({"Gather", "GatherV2"})
 _MAX_WORDS = 64
+_IMAGES = frozenset(
+    {"Conv2D", "DepthwiseConv2dNative", "ResizeBilinear", "ResizeBicubic", "ResizeNearestNeighbor"}
+)
+_POSITIVE = frozenset({"Log", "Sqrt", "Rsqrt"})
+_PIXEL = 64.0
+"""What is divided by so much, or more, comes as pixels from 0 to 255."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +49,15 @@ class Hint:
         bound: Indices go from 0 to below this; of a sparse shape, the size of the last dimension.
         words: Strings (or numbers) that a table knows.
         features: The features that a tf.Example must have.
+        low: Floats are from here, where the graph shows it: pixels, or values that are positive.
+        high: Up to here.
     """
 
     bound: int | None = None
     words: tuple[bytes | int, ...] = ()
     features: tuple[TensorInfo, ...] = ()
+    low: float | None = None
+    high: float | None = None
 
 
 def hints(signature: Signature) -> Mapping[str, Hint]:
@@ -64,9 +75,11 @@ def _hint(frozen: FrozenGraph, placeholder: str) -> Hint:
     bounds: list[int] = []
     words: list[bytes | int] = []
     features: list[TensorInfo] = []
+    weights = {weight.node: weight.shape for weight in frozen.weights}
+    ranges: list[tuple[float, float]] = []
     for node, position in _uses(frozen.graph, placeholder):
         if node.op in _GATHERS and position == 1:
-            bounds += _rows(nodes, node)
+            bounds += _rows(nodes, node, weights)
         elif node.op == "LookupTableFindV2" and position == 1:
             table = tables.get(_origin(nodes, node.input[0]))
             words += list(table.keys[:_MAX_WORDS].tolist()) if table else []
@@ -78,7 +91,31 @@ def _hint(frozen: FrozenGraph, placeholder: str) -> Hint:
             bounds += [d for d in (shape_of(dense) or ())[:1] if isinstance(d, int)]
         elif node.op in PARSERS and position == 0:
             features += parsed_features(node, nodes)
-    return Hint(min(bounds, default=None), tuple(words), tuple(features))
+        else:
+            ranges += _range(nodes, node, position)
+    # The widest: pixels that are scaled later are also what an image op takes.
+    low, high = max(ranges, key=lambda r: r[1], default=(None, None))
+    return Hint(min(bounds, default=None), tuple(words), tuple(features), low, high)
+
+
+def _range(
+    nodes: Mapping[str, node_def_pb2.NodeDef], node: node_def_pb2.NodeDef, position: int
+) -> list[tuple[float, float]]:
+    """What floats an op is meant for."""
+    if node.op in {"Mul", "RealDiv"}:
+        other = nodes[_origin(nodes, node.input[1 - position])]
+        if other.op != "Const" or (factor := array_of(_tensor(other))).size != 1:
+            return []
+        value = abs(float(factor.ravel()[0]))
+        scaled = value >= _PIXEL if node.op == "RealDiv" else 0 < value <= 1 / _PIXEL
+        return [(0.0, 255.0)] if scaled and (position == 0 or node.op == "Mul") else []
+    if node.op in _IMAGES and position == 0:
+        return [(0.0, 1.0)]
+    return [(1e-3, 1.0)] if node.op in _POSITIVE else []
+
+
+def _tensor(constant: node_def_pb2.NodeDef) -> Any:
+    return constant.attr["value"].tensor
 
 
 def _uses(graph: graph_pb2.GraphDef, start: str) -> Iterator[tuple[node_def_pb2.NodeDef, int]]:
@@ -97,11 +134,15 @@ def _uses(graph: graph_pb2.GraphDef, start: str) -> Iterator[tuple[node_def_pb2.
                 pending.append(node.name)
 
 
-def _rows(nodes: Mapping[str, node_def_pb2.NodeDef], gather: node_def_pb2.NodeDef) -> list[int]:
+def _rows(
+    nodes: Mapping[str, node_def_pb2.NodeDef],
+    gather: node_def_pb2.NodeDef,
+    weights: Mapping[str, tuple[int, ...]],
+) -> list[int]:
     params = nodes[_origin(nodes, gather.input[0])]
-    if params.op != "Const":
-        return []
-    shape = shape_of(params.attr["value"].tensor.tensor_shape) or ()
+    shape: Shape = weights.get(params.name, ())
+    if params.op == "Const":
+        shape = shape_of(_tensor(params).tensor_shape) or ()
     axis = 0
     if gather.op == "GatherV2":
         source = nodes[_origin(nodes, gather.input[2])]

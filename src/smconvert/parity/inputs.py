@@ -165,6 +165,8 @@ def _values(
             return np.asarray(random.choice([*keys, max(keys) + 1], shape), dtype.numpy)
         top = hint.bound or (256 if dtype is DType.UINT8 else attempt.integers)
         return random.integers(0, top, shape).astype(dtype.numpy)
+    if hint.low is not None and hint.high is not None and kind == "f":
+        return np.asarray(random.uniform(hint.low, hint.high, shape)).astype(dtype.numpy)
     values = random.standard_normal(shape) * attempt.spread
     if kind == "c":
         return (values + 1j * random.standard_normal(shape)).astype(dtype.numpy)
