@@ -23,6 +23,7 @@ from smconvert.graph.sole import sole_signature
 from smconvert.model import Array, CanonicalModel, DType, Signature, SignatureInfo, TensorInfo
 from smconvert_onnx import audit, tf2onnx_engine
 from smconvert_onnx.canonical import canonicalize
+from smconvert_onnx.decompositions import decomposed
 from smconvert_onnx.initializers import (
     Initializer,
     fold,
@@ -110,7 +111,8 @@ def _write(
     if _needs_values(frozen):
         frozen = whole(frozen)
     ends = {node_of(o.tensor or "") for o in frozen.outputs}
-    frozen = replace(frozen, graph=folded(frozen.graph, ends, KEPT_OUT_BYTES))
+    graph = decomposed(folded(frozen.graph, ends, KEPT_OUT_BYTES))
+    frozen = replace(frozen, graph=graph)
     output_names = dict(_output_names(signature))
     weight_names = dict(_weight_names(frozen, output_names.values()))
     renames = {i.tensor or "": i.name for i in frozen.inputs}

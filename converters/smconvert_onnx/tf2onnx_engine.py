@@ -26,6 +26,9 @@ MIN_OPSET = 13
 MAX_OPSET = 18
 """The newest operator set that tf2onnx writes."""
 
+_FLOATS = frozenset({onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE})
+"""Types that ONNX Runtime's Where takes; it takes no float16."""
+
 _LOCK = threading.Lock()
 
 
@@ -75,10 +78,25 @@ def _convert(
         output_names=[o.tensor for o in frozen.outputs],
         tensors_to_rename=dict(renames),
         initialized_tables=_tables(frozen),
+        custom_rewriter=[_select_by_where],
     )
     passes = {**optimizer._get_optimizers(), "optimize_transpose": FasterTransposeOptimizer}
     optimized = optimizer.optimize_graph(converted, catch_errors=False, optimizers=passes)
     return optimized.make_model("smconvert")
+
+
+def _select_by_where(graph: Any, nodes: Any) -> Any:
+    """Has Select of floats become Where, and not a sum of products with 0 and 1.
+
+    That sum, which tf2onnx prefers for its speed, is NaN where the value that is not selected is
+    NaN or infinite.
+    """
+    for node in nodes:
+        if node.type in {"Select", "SelectV2"} and graph.get_dtype(node.output[0]) in _FLOATS:
+            node.set_attr("handles_nan", True)
+        for inner in (node.get_body_graphs() or {}).values():
+            _select_by_where(inner, inner.get_nodes())
+    return nodes
 
 
 @contextlib.contextmanager

@@ -179,6 +179,7 @@ def convert(
     with staging.staging_for(place) as folder:
         progress(f"writing {exporter.format}")
         artifact = exporter.save(model, folder / place.name, target_options)
+        artifact = _with_libraries(artifact, source_options)
         parity = None
         if checked:
             progress("comparing with the source")
@@ -192,6 +193,7 @@ def convert(
                 model = _with_change(model, f"the check could not be run: {parity.reason}")
                 (folder / "unproven").mkdir()
                 artifact = exporter.save(model, folder / "unproven" / place.name, target_options)
+                artifact = _with_libraries(artifact, source_options)
         fingerprint.ensure_unchanged(before, match.path, source_options.checkpoint)
         published = staging.publish(artifact, place, folder)
     changes = tuple(published.manifest.get("changes", model.provenance.changes))
@@ -273,6 +275,18 @@ def _check(
         return check(
             model, references, artifact.executables, check_options or CheckOptions(), running
         )
+
+
+def _with_libraries(artifact: Artifact, options: SourceOptions) -> Artifact:
+    """The artifact, run with the custom ops that its source needed."""
+    if not options.op_libraries:
+        return artifact
+    libraries = {"op_libraries": [str(path) for path in options.op_libraries]}
+    executables = {
+        name: replace(e, settings={**e.settings, **libraries})
+        for name, e in artifact.executables.items()
+    }
+    return replace(artifact, executables=executables)
 
 
 def _opened(workers: Workers | None) -> AbstractContextManager[Workers]:

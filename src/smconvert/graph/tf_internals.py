@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from smconvert.graph.protos import function_pb2, graph_pb2, op_def_pb2
 
 
+_KEEPS_CALLS = ("api_implements", "_noinline", "_XlaMustCompile", "_XlaCompile")
+"""Attributes that keep a call from being inlined: a second implementation for cuDNN, XLA."""
+
+
 def registered_op(op: str) -> op_def_pb2.OpDef | None:
     """TensorFlow's definition of ``op``, or None (op_def_registry)."""
     from tensorflow.python.framework import op_def_registry
@@ -80,10 +84,12 @@ def inline(graph: graph_pb2.GraphDef, fetches: Sequence[str]) -> graph_pb2.Graph
     meta_graph.graph_def.CopyFrom(graph)
     library = meta_graph.graph_def.library.function
     for function in library:
-        # A second implementation of the same, for cuDNN, keeps a call from being inlined.
-        function.attr.pop("api_implements", None)
+        for note in _KEEPS_CALLS:
+            function.attr.pop(note, None)
     for nodes in (meta_graph.graph_def.node, *(f.node_def for f in library)):
         for node in nodes:
+            for note in _KEEPS_CALLS:
+                node.attr.pop(note, None)
             if "_lower_using_switch_merge" in node.attr:
                 node.attr["_lower_using_switch_merge"].b = False
     meta_graph.collection_def["train_op"].node_list.value.extend(fetches)

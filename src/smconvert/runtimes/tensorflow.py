@@ -29,6 +29,8 @@ class TensorFlowSession:
         import tensorflow as tf
 
         settings = executable.settings
+        for library in settings.get("op_libraries", ()):
+            tf.load_op_library(library)
         self._signature = executable.signature
         self._names = settings.get("input_names", {})
         # The model must outlive its functions, which hold its variables weakly.
