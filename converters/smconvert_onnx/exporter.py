@@ -32,6 +32,7 @@ from smconvert_onnx.initializers import (
     write,
     write_external,
 )
+from smconvert_onnx.metadata import METADATA
 from smconvert_onnx.opsets import NEWEST, raised
 from smconvert_onnx.tf2onnx_engine import MAX_OPSET, MIN_OPSET
 
@@ -44,7 +45,6 @@ EXTERNAL_BYTES = 1024
 LOOPS = frozenset(
     {"Enter", "While", "StatelessWhile", "If", "StatelessIf", "Case", "StatelessCase"}
 )
-METADATA = "smconvert"
 
 
 @dataclass(frozen=True)

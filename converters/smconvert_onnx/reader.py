@@ -15,6 +15,7 @@ from smconvert.converters import Description, Executable, Match, SourceOptions, 
 from smconvert.errors import SourceError
 from smconvert.graph.messages import read_bytes
 from smconvert.model import DEFAULT_SIGNATURE, Array, DType, SignatureInfo, TensorInfo
+from smconvert_onnx.metadata import output_names
 
 SUFFIX = ".onnx"
 
@@ -47,8 +48,8 @@ class OnnxReader:
         self, path: Path, options: SourceOptions, signature: SignatureInfo
     ) -> Executable:
         """In ONNX Runtime."""
-        _model(path)
-        return Executable("ort", path, signature, {})
+        names = output_names(_model(path))
+        return Executable("ort", path, signature, {"output_names": dict(names)})
 
 
 def _model(path: Path) -> onnx.ModelProto:
@@ -82,7 +83,10 @@ def _signature(model: onnx.ModelProto, path: Path) -> SignatureInfo:
         )
         for value in model.graph.input
     )
-    outputs = tuple(TensorInfo(v.name, _dtype(v), _shape(v)) for v in model.graph.output)
+    names = {name: output for output, name in output_names(model).items()}
+    outputs = tuple(
+        TensorInfo(names.get(v.name, v.name), _dtype(v), _shape(v)) for v in model.graph.output
+    )
     return SignatureInfo(model.graph.name or DEFAULT_SIGNATURE, inputs, outputs)
 
 
