@@ -21,6 +21,8 @@ from collections.abc import Iterator, Mapping
 
 import onnx
 
+from smconvert.parity.onnx_graph import reads
+
 _NUMBER = re.compile(r"__\d+(?=$|[^0-9A-Za-z])")
 
 
@@ -66,7 +68,7 @@ def _reorder(graph: onnx.GraphProto) -> None:
         for inner in subgraphs(node):
             _reorder(inner)
     makers = {name: i for i, node in enumerate(graph.node) for name in node.output if name}
-    needs = [[makers[n] for n in _reads(node) if n in makers] for node in graph.node]
+    needs = [[makers[n] for n in reads(node) if n in makers] for node in graph.node]
     order: list[int] = []
     seen: set[int] = set()
     ends = [makers[v.name] for v in graph.output if v.name in makers]
@@ -94,7 +96,7 @@ def _reorder_initializers(graph: onnx.GraphProto) -> None:
         name
         for name in (
             *(v.name for v in graph.input),
-            *(n for node in graph.node for n in _reads(node)),
+            *(n for node in graph.node for n in reads(node)),
             *(v.name for v in graph.output),
         )
         if name in own
@@ -211,26 +213,6 @@ def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
         if attribute.type == onnx.AttributeProto.GRAPH:
             yield attribute.g
         yield from attribute.graphs
-
-
-def _reads(node: onnx.NodeProto) -> Iterator[str]:
-    """What a node reads: its inputs, and what its subgraphs take from around them."""
-    yield from node.input
-    for inner in subgraphs(node):
-        yield from _outer(inner)
-
-
-def _outer(graph: onnx.GraphProto) -> Iterator[str]:
-    own: Mapping[str, None] = dict.fromkeys(
-        (
-            *(v.name for v in graph.input),
-            *(t.name for t in graph.initializer),
-            *(name for node in graph.node for name in node.output),
-        )
-    )
-    for node in graph.node:
-        yield from (name for name in _reads(node) if name not in own)
-    yield from (v.name for v in graph.output if v.name not in own)
 
 
 def _copied(node: onnx.NodeProto) -> onnx.NodeProto:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -19,6 +19,7 @@ from onnx import numpy_helper
 
 from smconvert.graph.weights import Weight
 from smconvert.model import Array
+from smconvert.parity.onnx_graph import reads
 
 ALIGNMENT = 4096
 """External data starts at a page, so that it can be mapped."""
@@ -94,7 +95,7 @@ def fold(model: onnx.ModelProto, initializers: Sequence[Initializer]) -> list[In
     nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in kept]
     del graph.node[:]
     graph.node.extend(nodes)
-    used = set(_read(graph)) | outputs
+    used = {name for node in graph.node for name in reads(node)} | outputs
     left = [i for i in known.values() if i.name in used]
     defaults = {value.name for value in graph.input}
     own = [
@@ -160,15 +161,6 @@ def _reshaped(
     if -1 in sizes:
         sizes[sizes.index(-1)] = math.prod(shape) // -math.prod(sizes)
     return tuple(sizes)
-
-
-def _read(graph: onnx.GraphProto) -> Iterator[str]:
-    for node in graph.node:
-        yield from node.input
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                yield from _read(inner)
-                yield from (value.name for value in inner.output)
 
 
 def write(model: onnx.ModelProto, initializers: Sequence[Initializer], path: Path) -> None:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -28,9 +27,9 @@ from smconvert.graph.freeze import FrozenGraph, freeze, whole
 from smconvert.graph.protos import node_def_pb2
 from smconvert.model import Array, DType, SignatureInfo, TensorInfo
 from smconvert.parity import onnx_graph
-from smconvert.parity.comparison import Verdict, tolerance_for
+from smconvert.parity.comparison import Verdict, difference, finite, tolerance_for
 from smconvert.parity.matrix import Call, Matrix
-from smconvert.runtimes.workers import Workers
+from smconvert.runtimes.workers import Workers, opened
 
 BATCH = 256
 """Tensors that one run fetches."""
@@ -125,18 +124,14 @@ class Bisection:
             and {
                 "tensor": parting.tensor,
                 "born": parting.born,
-                "excess": _finite(parting.excess),
+                "excess": finite(parting.excess),
                 "source_node": parting.source_node,
                 "nodes": list(parting.nodes),
                 "inputs": {n: [v.dtype.name, *v.shape] for n, v in parting.inputs.items()},
             },
-            "differing": [{"tensor": n, "excess": _finite(e)} for n, e in self.differing],
+            "differing": [{"tensor": n, "excess": finite(e)} for n, e in self.differing],
             "others": list(self.others),
         }
-
-
-def _finite(value: float) -> float | str:
-    return value if np.isfinite(value) else repr(value)
 
 
 def bisect(
@@ -164,9 +159,9 @@ def bisect(
     """
     options = options or CompareOptions()
     reading = first_options or SourceOptions()
-    with Workers() if workers is None else nullcontext(workers) as running:
+    with opened(workers) as running:
         progress("comparing the whole")
-        here = replace(options, on="", require=())
+        here = replace(options, on="")
         found = compare(first, second, here, first_options=reading, workers=running)
         if found.second.format != "onnx":
             raise UsageError(
@@ -305,9 +300,10 @@ class _Graph:
     @property
     def tensors(self) -> Iterator[str]:
         """Those that a session can fetch: none inside V1 loops, none without a value."""
-        inside = _inside_loops(self._nodes.values())
+        frames = loops.frames(self._frozen.graph)
         for name, node in self._nodes.items():
-            if name not in inside and node.op not in {"NoOp", "HashTableV2", "Switch", "Const"}:
+            depth = len(frames.get(name, ())) - (node.op == "Exit")
+            if depth <= 0 and node.op not in {"NoOp", "HashTableV2", "Switch", "Const"}:
                 yield from (f"{name}:{port}" for port in range(_outputs(node)))
         yield from self._ends
 
@@ -365,25 +361,6 @@ def _outputs(node: node_def_pb2.NodeDef) -> int:
         else:
             count += 1
     return count
-
-
-def _inside_loops(nodes: Iterable[node_def_pb2.NodeDef]) -> set[str]:
-    """Nodes between Enter and Exit, which a session cannot fetch."""
-    consumers: dict[str, list[str]] = {}
-    ops = {}
-    for node in nodes:
-        ops[node.name] = node.op
-        for tensor in node.input:
-            consumers.setdefault(tensor.lstrip("^").partition(":")[0], []).append(node.name)
-    pending = [name for name, op in ops.items() if op == "Enter"]
-    inside: set[str] = set()
-    while pending:
-        name = pending.pop()
-        if name in inside or ops[name] == "Exit":
-            continue
-        inside.add(name)
-        pending += consumers.get(name, ())
-    return inside
 
 
 def _source(
@@ -593,13 +570,9 @@ def _excess(right: Array, own: Array, options: CompareOptions) -> float:
     tolerance = tolerance_for(DType.from_numpy(right.dtype), options.rtol, options.atol)
     if tolerance is None or not right.size:
         return 0.0
-    e, a = right.astype(np.float64), own.astype(np.float64)
-    same = (e == a) | (np.isnan(e) & np.isnan(a))
-    finite = np.abs(e[np.isfinite(e)])
-    scale = float(np.max(finite, initial=1e-3)) if tolerance.scaled else 1.0
+    distance, allowed = difference(right, own, tolerance)
     with np.errstate(all="ignore"):
-        allowed = tolerance.atol * scale + tolerance.rtol * np.where(np.isfinite(e), np.abs(e), 0)
-        excess = np.where(same, 0.0, np.abs(a - e) / allowed)
+        excess = np.where(distance == 0, 0.0, distance / allowed)
     return float(np.nan_to_num(np.max(excess), nan=np.inf))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from smconvert.parity.data import calls_from
 from smconvert.parity.matrix import Call, Contender, Matrix
 from smconvert.parity.shrink import Feeds, shrink
 from smconvert.runtimes.places import Place, family, places
-from smconvert.runtimes.workers import Workers
+from smconvert.runtimes.workers import Workers, opened
 
 FIRST, SECOND = "A", "B"
 
@@ -35,7 +34,6 @@ class CompareOptions:
         rtol: Relative tolerance for floats; None for one by type and precision.
         atol: Absolute tolerance, likewise.
         names: Name of an input or output in A to its name in B, where they differ.
-        require: Devices that must have run, such as ``cuda``.
     """
 
     on: str = ""
@@ -46,7 +44,6 @@ class CompareOptions:
     rtol: float | None = None
     atol: float | None = None
     names: Mapping[str, str] = field(default_factory=dict)
-    require: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -129,7 +126,7 @@ def compare(
     wanted = places(options.on)
     found = []
     shrunk = None
-    with Workers() if workers is None else nullcontext(workers) as running:
+    with opened(workers) as running:
         for ours, theirs in _pairs(a, b):
             signature = a.signatures[ours]
             names = _names(signature, b.signatures[theirs], options.names)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from smconvert import fingerprint, staging
 from smconvert.converters import (
@@ -25,10 +24,7 @@ from smconvert.converters import (
 from smconvert.errors import EXIT_DONE, EXIT_NOT_CHECKED, ParityError, UsageError
 from smconvert.model import Array, CanonicalModel, SignatureInfo
 from smconvert.parity.check import CheckOptions, Parity, Verdict, check
-from smconvert.runtimes.workers import Workers
-
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
+from smconvert.runtimes.workers import Workers, opened
 
 Progress = Callable[[str], None]
 """Called with a few words at the start of each step."""
@@ -229,7 +225,7 @@ def run(
     _ensure_fed(signature, given)
     defaults = {i.name: i.default for i in signature.inputs if i.default is not None}
     executable = reader.executable(match.path, options, signature)
-    with _opened(workers) as running:
+    with opened(workers) as running:
         return running.run(executable, [{**defaults, **given}])[0]
 
 
@@ -271,7 +267,7 @@ def _check(
         name: importer.executable(match.path, options, model.signatures[name])
         for name in artifact.executables
     }
-    with _opened(workers) as running:
+    with opened(workers) as running:
         return check(
             model, references, artifact.executables, check_options or CheckOptions(), running
         )
@@ -287,10 +283,6 @@ def _with_libraries(artifact: Artifact, options: SourceOptions) -> Artifact:
         for name, e in artifact.executables.items()
     }
     return replace(artifact, executables=executables)
-
-
-def _opened(workers: Workers | None) -> AbstractContextManager[Workers]:
-    return Workers() if workers is None else nullcontext(workers)
 
 
 def _with_change(model: CanonicalModel, change: str) -> CanonicalModel:

@@ -139,7 +139,7 @@ def _prove(manifest: Mapping[str, Any], folder: Path, place: Place) -> Proof:
         return Proof(place, Verdict.NOT_RUN, reason=error.message)
     except Exception as error:
         return Proof(place, Verdict.FAILED, reason=f"it did not run: {error}")
-    if place.device != "cpu" and not any(place.device in p.lower() for p in placement):
+    if not place.is_in(placement):
         return Proof(
             place, Verdict.NOT_RUN, placement=placement, reason=f"no node ran on {place.device}"
         )

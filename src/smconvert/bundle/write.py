@@ -9,7 +9,6 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -28,7 +27,7 @@ from smconvert.parity.comparison import Verdict
 from smconvert.parity.matrix import Call
 from smconvert.provenance import provenance
 from smconvert.runtimes import arrays
-from smconvert.runtimes.workers import Workers
+from smconvert.runtimes.workers import Workers, opened
 from smconvert.staging import ensure_free, staging_for
 
 CARRIED = (
@@ -91,7 +90,7 @@ def make(
     place = Path(destination).absolute()
     ensure_free(place, force)
     with (
-        Workers() if workers is None else nullcontext(workers) as running,
+        opened(workers) as running,
         tempfile.TemporaryDirectory(prefix="smconvert-bundle-") as name,
     ):
         onnx_model = Path(model) if model is not None else None

@@ -112,10 +112,10 @@ class OutputParity:
         return {
             "name": self.name,
             "verdict": self.verdict.value,
-            "max_abs": _finite(self.max_abs),
-            "max_rel": _finite(self.max_rel),
-            "max_ulp": _finite(self.max_ulp),
-            "cosine": None if self.cosine is None else _finite(self.cosine),
+            "max_abs": finite(self.max_abs),
+            "max_rel": finite(self.max_rel),
+            "max_ulp": finite(self.max_ulp),
+            "cosine": None if self.cosine is None else finite(self.cosine),
             "argmax_agreement": self.argmax_agreement,
             "share_out": self.share_out,
             "worst": list(self.worst),
@@ -183,13 +183,14 @@ def _compare(
     if not expected.size:
         return OutputParity(name, Verdict.PASSED)
     if tolerance is None:
-        difference = _exact_difference(expected, actual)
+        distance = _exact_difference(expected, actual)
         out = np.asarray(expected != actual, bool)
     else:
-        difference, out = _difference(expected, actual, tolerance)
-    index = np.unravel_index(int(np.argmax(np.where(out, np.inf, difference))), out.shape)
+        distance, allowed = difference(expected, actual, tolerance)
+        out = distance > allowed
+    index = np.unravel_index(int(np.argmax(np.where(out, np.inf, distance))), out.shape)
     if out.any():
-        index = np.unravel_index(int(np.argmax(np.where(out, difference, -1.0))), out.shape)
+        index = np.unravel_index(int(np.argmax(np.where(out, distance, -1.0))), out.shape)
     share = float(np.mean(out))
     worst = (call, *map(int, index))
     verdict = Verdict.FAILED if share else Verdict.PASSED
@@ -200,8 +201,8 @@ def _compare(
     return OutputParity(
         name,
         verdict,
-        float(np.max(difference)),
-        _relative(expected, difference),
+        float(np.max(distance)),
+        _relative(expected, distance),
         float(np.max(ulps(expected, actual), initial=0.0)),
         share_out=share,
         worst=worst,
@@ -211,16 +212,17 @@ def _compare(
     )
 
 
-def _difference(expected: Array, actual: Array, tolerance: Tolerance) -> tuple[Array, Array]:
+def difference(expected: Array, actual: Array, tolerance: Tolerance) -> tuple[Array, Array]:
+    """The absolute difference of each element, and how much of it the tolerance allows."""
     wide = np.complex128 if expected.dtype.kind == "c" else np.float64
     e, a = expected.astype(wide), actual.astype(wide)
     same = (e == a) | (np.isnan(e) & np.isnan(a))
     with np.errstate(invalid="ignore", over="ignore"):
-        difference = np.where(same, 0.0, np.abs(a - e))
-    difference = np.where(np.isnan(difference), np.inf, difference)
+        distance = np.where(same, 0.0, np.abs(a - e))
+    distance = np.where(np.isnan(distance), np.inf, distance)
     scale = _scale(e) if tolerance.scaled else 1.0
     magnitude = np.where(np.isfinite(e), np.abs(e), 0.0)
-    return difference, difference > tolerance.atol * scale + tolerance.rtol * magnitude
+    return distance, tolerance.atol * scale + tolerance.rtol * magnitude
 
 
 def _scale(expected: Array) -> float:
@@ -291,16 +293,17 @@ def _exact_difference(expected: Array, actual: Array) -> Array:
     return np.asarray(expected != actual, np.float64)
 
 
-def _relative(expected: Array, difference: Array) -> float:
+def _relative(expected: Array, distance: Array) -> float:
     if expected.dtype.kind not in "fc" and expected.dtype.name != "bfloat16":
         return 0.0
     wide = np.complex128 if expected.dtype.kind == "c" else np.float64
     magnitude = np.abs(expected.astype(wide))
     known = np.isfinite(magnitude) & (magnitude > 0)
-    return float(np.max(difference[known] / magnitude[known], initial=0.0))
+    return float(np.max(distance[known] / magnitude[known], initial=0.0))
 
 
-def _finite(value: float) -> float | str:
+def finite(value: float) -> float | str:
+    """A number as JSON holds it: infinities and NaN as text."""
     return value if np.isfinite(value) else repr(value)
 
 
@@ -311,7 +314,7 @@ def _plain(value: Any) -> Any:
     return (
         repr(item)
         if isinstance(item, (complex,))
-        else _finite(item)
+        else finite(item)
         if isinstance(item, float)
         else item
     )

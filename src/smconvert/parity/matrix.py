@@ -194,12 +194,11 @@ def _column(
         if len(calls) == 1:
             return Column(contender, Verdict.FAILED, reason=f"it did not run: {error.message}")
         return _one_by_one(signature, contender, calls, expected, random, workers, rtol, atol)
-    provider = contender.place.device
-    if provider != "cpu" and actual.placement and not _is_there(provider, actual.placement):
+    if actual.placement and not contender.place.is_in(actual.placement):
         return Column(
             contender,
             Verdict.NOT_RUN,
-            reason=f"no node ran on {provider}: {_counts(actual.placement)}",
+            reason=f"no node ran on {contender.place.device}: {_counts(actual.placement)}",
             placement=actual.placement,
         )
     rounding = ROUNDING.get(contender.place.precision)
@@ -295,10 +294,6 @@ def _noise(signature: SignatureInfo, run: Ran, again: Ran) -> dict[str, float]:
         )
         for o in signature.outputs
     }
-
-
-def _is_there(device: str, placement: Mapping[str, int]) -> bool:
-    return any(device in provider.lower() for provider in placement)
 
 
 def _counts(placement: Mapping[str, Any]) -> str:

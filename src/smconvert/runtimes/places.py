@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from smconvert.errors import UsageError
@@ -34,6 +35,10 @@ class Place:
     def __str__(self) -> str:
         modes = [m for m in (self.precision, "xla" if self.xla else "fp32") if m != "fp32"]
         return ":".join([self.runtime, self.device, *modes])
+
+    def is_in(self, placement: Mapping[str, int]) -> bool:
+        """Whether nodes ran on the device, by the names of execution providers; on a CPU always."""
+        return self.device == "cpu" or any(self.device in p.lower() for p in placement)
 
     def runs(self, runtime: str) -> bool:
         """Whether executables of ``runtime`` belong here."""

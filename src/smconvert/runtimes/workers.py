@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
@@ -112,6 +113,11 @@ class Workers:
                 )
             outputs = [arrays.read(result, folder) for result in answer["results"]]
             return Ran(outputs, answer["placement"])
+
+
+def opened(workers: Workers | None) -> AbstractContextManager[Workers]:
+    """These workers, which stay open; or new ones for as long as the context is."""
+    return Workers() if workers is None else nullcontext(workers)
 
 
 def _start(runtime: str, place: Place) -> _Process:
