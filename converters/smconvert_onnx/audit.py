@@ -13,6 +13,7 @@ from smconvert.graph.freeze import FrozenGraph
 from smconvert.graph.ops import nodes_of
 from smconvert.graph.signatures import PARSERS
 from smconvert.model import DType
+from smconvert_onnx.walk import every_node
 
 STANDARD_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
 _EXACT_TEXT = frozenset(
@@ -59,7 +60,7 @@ def ensure_valid(model: onnx.ModelProto) -> None:
         ConversionError: naming the node.
     """
     versions = {entry.domain: entry.version for entry in model.opset_import}
-    foreign = [node for node in _nodes(model.graph) if not _is_declared(node, versions)]
+    foreign = [node for node in every_node(model.graph) if not _is_declared(node, versions)]
     if foreign:
         listed = ", ".join(f"{n.op_type} (node {n.name})" for n in foreign[:10])
         raise ConversionError(
@@ -106,13 +107,3 @@ def _is_declared(node: onnx.NodeProto, versions: Mapping[str, int]) -> bool:
         return not defs.get_schema(node.op_type, versions[node.domain], node.domain).deprecated
     except defs.SchemaError:
         return False
-
-
-def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                yield from _nodes(attribute.g)
-            for inner in attribute.graphs:
-                yield from _nodes(inner)

@@ -17,11 +17,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import onnx
 
 from smconvert.parity.onnx_graph import reads
+from smconvert_onnx.walk import subgraphs
 
 _NUMBER = re.compile(r"__\d+(?=$|[^0-9A-Za-z])")
 
@@ -205,14 +206,6 @@ def _rename(graph: onnx.GraphProto, names: _Names, node_names: _Names) -> None:
     for value in graph.output:
         value.name = names.of(value.name)
     del graph.value_info[:]
-
-
-def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    """The graphs in a node's attributes."""
-    for attribute in node.attribute:
-        if attribute.type == onnx.AttributeProto.GRAPH:
-            yield attribute.g
-        yield from attribute.graphs
 
 
 def _copied(node: onnx.NodeProto) -> onnx.NodeProto:

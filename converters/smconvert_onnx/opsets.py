@@ -8,7 +8,8 @@ import onnx
 from onnx import defs, version_converter
 
 from smconvert.errors import ConversionError
-from smconvert_onnx.canonical import subgraphs
+from smconvert_onnx.handlers.builder import NEXT
+from smconvert_onnx.walk import every_node, subgraphs
 
 NEWEST = 26
 """The newest operator set that onnxruntime 1.31 runs."""
@@ -21,6 +22,8 @@ def raised(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
         ConversionError: an op changed its meaning, and the converter has no way over.
     """
     version = next(o.version for o in model.opset_import if not o.domain)
+    if opset <= version:
+        return model
     for node in _nested(model.graph):
         # The version converter passes over what lies in subgraphs.
         if not node.domain and not _is_the_same(node.op_type, version, opset):
@@ -36,6 +39,12 @@ def raised(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
             f"the model cannot be raised to opset {opset}: {str(error).splitlines()[-1][:200]}",
             hint=f"--opset {version}",
         ) from error
+    for node in every_node(result.graph):
+        if node.domain == NEXT:
+            node.domain = ""
+    kept = [o for o in result.opset_import if o.domain != NEXT]
+    del result.opset_import[:]
+    result.opset_import.extend(kept)
     result.ir_version = onnx.helper.find_min_ir_version_for(list(result.opset_import))
     return result
 

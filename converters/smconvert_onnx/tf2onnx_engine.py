@@ -15,12 +15,14 @@ from typing import Any
 
 import onnx
 
-from smconvert.errors import ConversionError
+from smconvert.errors import ConversionError, SmconvertError
 from smconvert.graph.freeze import FrozenGraph
 from smconvert.graph.loops import loop_depths
 from smconvert.graph.names import full
 from smconvert.model import Array
 from smconvert_onnx.insertion_order import insertion_order
+from smconvert_onnx.own_handlers import own_handlers
+from smconvert_onnx.walk import every_node
 
 MIN_OPSET = 13
 MAX_OPSET = 18
@@ -32,25 +34,37 @@ _FLOATS = frozenset({onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE})
 _LOCK = threading.Lock()
 
 
-def to_onnx(frozen: FrozenGraph, opset: int, renames: Mapping[str, str]) -> onnx.ModelProto:
+def to_onnx(
+    frozen: FrozenGraph, opset: int, renames: Mapping[str, str], *, extensions: bool = False
+) -> onnx.ModelProto:
     """Converts a frozen graph.
 
     Args:
         frozen: The graph; its inputs and outputs become those of the ONNX graph, and so do the
             placeholders of its weights.
-        opset: ONNX operator set version, 13 to 18.
+        opset: ONNX operator set version. Above 18 the model is still one of 18, but for nodes
+            of the domain ``NEXT``, which ``opsets.raised`` brings home.
         renames: Tensor of the frozen graph to its name in the ONNX graph.
+        extensions: Whether ops of onnxruntime-extensions may be written.
 
     Raises:
-        ConversionError: a handler of tf2onnx failed.
+        ConversionError: an op cannot be written as it is used, or a handler of tf2onnx failed.
     """
     import tensorflow as tf
 
-    with _LOCK, _quiet(), insertion_order(), _inner_loops_first(loop_depths(frozen.graph)):
+    with (
+        _LOCK,
+        _quiet(),
+        insertion_order(),
+        _inner_loops_first(loop_depths(frozen.graph)),
+        own_handlers(opset, extensions=extensions),
+    ):
         try:
             with tf.Graph().as_default() as graph:
                 tf.graph_util.import_graph_def(frozen.graph, name="")
-                return _convert(graph, frozen, opset, renames)
+                return _convert(graph, frozen, min(opset, MAX_OPSET), renames)
+        except SmconvertError:
+            raise
         except Exception as error:
             raise ConversionError(
                 f"tf2onnx cannot convert the graph: {_last_line(error)}",
@@ -82,7 +96,11 @@ def _convert(
     )
     passes = {**optimizer._get_optimizers(), "optimize_transpose": FasterTransposeOptimizer}
     optimized = optimizer.optimize_graph(converted, catch_errors=False, optimizers=passes)
-    return optimized.make_model("smconvert")
+    model: onnx.ModelProto = optimized.make_model("smconvert")
+    declared = {o.domain for o in model.opset_import}
+    used = {node.domain for node in every_node(model.graph)} - declared - {""}
+    model.opset_import.extend(onnx.helper.make_opsetid(domain, 1) for domain in sorted(used))
+    return model
 
 
 def _select_by_where(graph: Any, nodes: Any) -> Any:

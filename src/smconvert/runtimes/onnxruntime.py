@@ -10,11 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
-
 from smconvert.converters import Executable
-from smconvert.errors import RuntimeFailure, Unavailable
-from smconvert.model import Array, DType
+from smconvert.errors import Unavailable
+from smconvert.model import Array
+from smconvert.runtimes.ort_values import from_ort, to_ort
 from smconvert.runtimes.places import Place
 
 PROVIDERS = {
@@ -81,10 +80,10 @@ class OnnxSession:
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """One run."""
         names = [self._names.get(o.name, o.name) for o in self._signature.outputs]
-        fed = {name: _to_text(value) for name, value in feeds.items()}
-        outputs = self._session.run(names, fed)
+        fed = {name: to_ort(value) for name, value in feeds.items()}
+        outputs = self._session.run_with_ort_values(names, fed)
         return {
-            o.name: _to_bytes(value) if o.dtype is DType.STRING else np.asarray(value)
+            o.name: from_ort(value)
             for o, value in zip(self._signature.outputs, outputs, strict=True)
         }
 
@@ -144,25 +143,3 @@ def nodes_by_provider(profile: Path) -> Mapping[str, int]:
         if event.get("cat") == "Node" and event.get("args", {}).get("provider")
     }
     return dict(sorted(Counter(ran.values()).items()))
-
-
-def _to_text(value: Array) -> Any:
-    """ONNX strings are UTF-8; bytes that are not are refused, since they would be changed."""
-    if value.dtype != object:
-        return value
-    flat = np.empty(value.size, object)
-    try:
-        flat[:] = [v.decode() for v in value.ravel().tolist()]
-    except UnicodeDecodeError as error:
-        raise RuntimeFailure(
-            f"ONNX holds text as UTF-8, and {error.object!r} is not",
-            hint="feed UTF-8, or run the SavedModel or the frozen graph, which take any bytes",
-        ) from error
-    return flat.reshape(value.shape)
-
-
-def _to_bytes(value: Any) -> Array:
-    array = np.asarray(value, object)
-    flat = np.empty(array.size, object)
-    flat[:] = [v.encode() if isinstance(v, str) else v for v in array.ravel().tolist()]
-    return flat.reshape(array.shape)

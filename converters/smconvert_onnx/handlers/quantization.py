@@ -1,0 +1,7 @@
+"""Quantization."""
+
+from __future__ import annotations
+
+from smconvert_onnx.handlers.builder import Handler
+
+HANDLERS: tuple[Handler, ...] = ()

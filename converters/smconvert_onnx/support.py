@@ -1,0 +1,82 @@
+"""What is known of each TensorFlow op: whether ONNX can say it, and whether smconvert does.
+
+The rows lie in ``coverage/*.toml``, one file for a group of ops; the audit, ``inspect`` and the
+coverage page of the documentation read them here. Nothing here needs TensorFlow or onnx.
+"""
+
+from __future__ import annotations
+
+import enum
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+
+class Verdict(enum.Enum):
+    """What becomes of an op."""
+
+    EXACT = "exact"
+    """Written, whatever its attributes, types and shapes."""
+    LIMITED = "limited"
+    """Written, or refused for the uses that the note names."""
+    MISSING = "missing"
+    """ONNX could say it; smconvert does not yet."""
+    IMPOSSIBLE = "impossible"
+    """Standard ONNX has nothing that computes it."""
+
+
+@dataclass(frozen=True)
+class Support:
+    """One row of the table.
+
+    Attributes:
+        op: The TensorFlow op.
+        group: The group it belongs to.
+        verdict: What becomes of it.
+        note: For LIMITED, what is refused; for MISSING and IMPOSSIBLE, why.
+        hint: What the user can do instead.
+        extensions: Whether onnxruntime-extensions has it, with equal values.
+    """
+
+    op: str
+    group: str
+    verdict: Verdict
+    note: str = ""
+    hint: str = ""
+    extensions: bool = False
+
+
+@cache
+def support() -> Mapping[str, Support]:
+    """Each op's row.
+
+    Raises:
+        ValueError: an op stands in two rows.
+    """
+    found: dict[str, Support] = {}
+    for row in _rows():
+        if row.op in found:
+            raise ValueError(f"{row.op} is in {found[row.op].group} and in {row.group}")
+        found[row.op] = row
+    return found
+
+
+def _rows() -> Iterator[Support]:
+    folder = resources.files("smconvert_onnx").joinpath("coverage")
+    for file in sorted(folder.iterdir(), key=lambda f: f.name):
+        if file.name.endswith(".toml"):
+            group = file.name.removesuffix(".toml").replace("_", " ")
+            table = tomllib.loads(file.read_text("utf-8"))
+            for verdict in Verdict:
+                for entry in table.get(verdict.value, ()):
+                    for op in entry["ops"].split():
+                        yield Support(
+                            op,
+                            group,
+                            verdict,
+                            entry.get("note", ""),
+                            entry.get("hint", ""),
+                            entry.get("extensions", False),
+                        )
