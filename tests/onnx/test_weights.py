@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 import smconvert as sm
-import smconvert_onnx.exporter as exporter
+import smconvert_onnx.lowering as lowering
 from smconvert.graph.freeze import freeze, whole
 from smconvert.runtimes.workers import Workers
 
@@ -71,7 +71,7 @@ def test_as_with_weights_in_the_graph(
 ) -> None:
     beside = sm.convert(layers, tmp_path / "beside.onnx", workers=workers)
     assert beside.exit_code == 0
-    monkeypatch.setattr(exporter, "_needs_values", lambda frozen: True)
+    monkeypatch.setattr(lowering, "_needs_values", lambda frozen: True)
     sm.convert(layers, tmp_path / "within.onnx", checked=False)
     models = [onnx.load(tmp_path / name) for name in ("beside.onnx", "within.onnx")]
     assert Counter(n.op_type for n in models[0].graph.node) == Counter(

@@ -18,7 +18,7 @@ import tensorflow as tf
 from smconvert.errors import ConversionError
 from smconvert.graph.freeze import FrozenGraph
 from smconvert.model import Array, DType, TensorInfo
-from smconvert.runtimes.ort_values import from_ort, to_ort
+from smconvert.runtimes import ort_values
 from smconvert_onnx import audit
 from smconvert_onnx.lowering import lower
 
@@ -205,9 +205,8 @@ def run(model: bytes, feeds: Mapping[str, Array], outputs: Sequence[str]) -> dic
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     taken = {i.name for i in session.get_inputs()}
-    given = {n: to_ort(v) for n, v in feeds.items() if n in taken}
-    found = session.run_with_ort_values(list(outputs), given)
-    return {name: from_ort(value) for name, value in zip(outputs, found, strict=True)}
+    given = {n: v for n, v in feeds.items() if n in taken}
+    return dict(zip(outputs, ort_values.run(session, given, outputs), strict=True))
 
 
 def outcomes(

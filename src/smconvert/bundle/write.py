@@ -39,6 +39,7 @@ CARRIED = (
     "parity/rounding.py",
     "runtimes/arrays.py",
     "runtimes/onnxruntime.py",
+    "runtimes/ort_values.py",
     "runtimes/places.py",
 )
 """The modules that a bundle runs by; they need numpy and onnxruntime only."""

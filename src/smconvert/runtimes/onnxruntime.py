@@ -13,7 +13,7 @@ from typing import Any, Self
 from smconvert.converters import Executable
 from smconvert.errors import Unavailable
 from smconvert.model import Array
-from smconvert.runtimes.ort_values import from_ort, to_ort
+from smconvert.runtimes import ort_values
 from smconvert.runtimes.places import Place
 
 PROVIDERS = {
@@ -80,12 +80,8 @@ class OnnxSession:
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """One run."""
         names = [self._names.get(o.name, o.name) for o in self._signature.outputs]
-        fed = {name: to_ort(value) for name, value in feeds.items()}
-        outputs = self._session.run_with_ort_values(names, fed)
-        return {
-            o.name: from_ort(value)
-            for o, value in zip(self._signature.outputs, outputs, strict=True)
-        }
+        outputs = ort_values.run(self._session, feeds, names)
+        return {o.name: v for o, v in zip(self._signature.outputs, outputs, strict=True)}
 
 
 def _ensure_available(place: Place) -> None:
