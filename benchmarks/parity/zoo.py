@@ -123,6 +123,33 @@ def transformer(folder: Path) -> None:
     tf.saved_model.save(module, str(folder), serve)
 
 
+def encoder(folder: Path) -> None:
+    """An encoder as BERT has it, of four Keras layers: attention, GELU by erf, layer norms."""
+    import keras
+    import tensorflow as tf
+    from keras import layers
+
+    keras.utils.set_random_seed(1)
+    width, heads, length = 256, 4, 64
+
+    def gelu(x: tf.Tensor) -> tf.Tensor:
+        return 0.5 * x * (1.0 + tf.math.erf(x * 0.5**0.5))
+
+    tokens = keras.Input((length,), dtype="int32", name="tokens")
+    mask = keras.Input((length,), dtype="int32", name="mask")
+    x = layers.Embedding(8000, width)(tokens)
+    x = layers.LayerNormalization(epsilon=1e-12)(x)
+    seen = keras.ops.cast(mask, "bool")[:, None, :]
+    for _ in range(4):
+        attended = layers.MultiHeadAttention(heads, width // heads)(x, x, attention_mask=seen)
+        x = layers.LayerNormalization(epsilon=1e-12)(x + attended)
+        wide = layers.Dense(4 * width, activation=gelu)(x)
+        x = layers.LayerNormalization(epsilon=1e-12)(x + layers.Dense(width)(wide))
+    pooled = layers.Dense(width, activation="tanh")(x[:, 0])
+    model = keras.Model([tokens, mask], {"sequence": x, "pooled": pooled})
+    model.export(str(folder), verbose=False)
+
+
 def detection(folder: Path) -> None:
     """What follows a detector: boxes decoded, the best kept, the overlapping dropped."""
     import tensorflow as tf
@@ -185,6 +212,7 @@ def builders() -> dict[str, Callable[[Path], None]]:
             for kind in ("LSTM", "GRU", "bidirectional LSTM", "bidirectional GRU")
         },
         "transformer encoder": transformer,
+        "BERT-like encoder (Keras 3)": encoder,
         "detection, after the network": detection,
         "audio, STFT and mel": audio,
     }

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from google.protobuf import text_format
 
-from smconvert.converters import Artifact, Executable, TargetOptions
+from smconvert.converters import Artifact, Executable, Obstacle, TargetOptions
 from smconvert.errors import ConversionError
 from smconvert.graph.constants import constant
 from smconvert.graph.freeze import FrozenGraph, FrozenTable, freeze, whole
 from smconvert.graph.names import node_of
-from smconvert.graph.protos import graph_pb2
+from smconvert.graph.protos import graph_pb2, node_def_pb2
 from smconvert.graph.sole import sole_signature
 from smconvert.model import Array, CanonicalModel, DType, SignatureInfo
 from smconvert_graphdef import manifest
@@ -31,6 +32,10 @@ class GraphDefExporter:
     def destination(self, path: Path, options: TargetOptions) -> Path:
         """The file itself."""
         return path
+
+    def obstacles(self, nodes: Iterable[node_def_pb2.NodeDef]) -> tuple[Obstacle, ...]:
+        """A frozen graph holds any op."""
+        return ()
 
     def save(self, model: CanonicalModel, path: Path, options: TargetOptions) -> Artifact:
         """Writes the one signature as a frozen graph.

@@ -2,55 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import onnx
 from onnx import checker, defs, shape_inference
 
 from smconvert.errors import ConversionError
-from smconvert.graph.freeze import FrozenGraph
 from smconvert.graph.ops import nodes_of
-from smconvert.graph.signatures import PARSERS
-from smconvert.model import DType
+from smconvert.graph.protos import graph_pb2
+from smconvert_onnx.handlers.builder import EXTENSIONS
+from smconvert_onnx.support import FALLBACK, obstacles
 from smconvert_onnx.walk import every_node
 
+_LISTED = 5
+"""How many of a kind an error names."""
+
 STANDARD_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
-_EXACT_TEXT = frozenset(
-    d.number for d in (DType.INT8, DType.INT16, DType.INT32, DType.INT64, DType.UINT8)
-)
-"""Types whose text is the same in TensorFlow and in ONNX Runtime."""
-
-_HASHES = ("StringToHashBucket", "Fingerprint")
 
 
-def ensure_convertible(frozen: FrozenGraph) -> None:
-    """Refuses ops that ONNX certainly cannot say, before any work.
+def ensure_convertible(graph: graph_pb2.GraphDef, *, extensions: bool = False) -> None:
+    """Refuses what the table of ops says cannot be written, before any work.
+
+    Args:
+        graph: As it will be written: what depends on constants alone is folded.
+        extensions: Whether ops of onnxruntime-extensions may be used.
 
     Raises:
-        ConversionError: naming op, node, and the nearest way out.
+        ConversionError: naming the ops, their nodes, why, and the nearest way out.
     """
-    for node in nodes_of(frozen.graph):
-        if node.op in PARSERS:
-            raise ConversionError(
-                "the signature parses tf.Example protos, which ONNX cannot",
-                where=f"node {node.name} ({node.op})",
-                hint="--cut-examples starts after the parser: each feature becomes an input",
-            )
-        if node.op == "AsString" and node.attr["T"].type not in _EXACT_TEXT:
-            raise ConversionError(
-                "the signature writes floating point numbers as text, which ONNX Runtime does in "
-                "another form",
-                where=f"node {node.name} (AsString)",
-                hint="choose --outputs before it; or convert to a SavedModel",
-            )
-        if node.op.startswith(_HASHES):
-            raise ConversionError(
-                f"the signature hashes strings ({node.op}), which ONNX cannot",
-                where=f"node {node.name}",
-                hint="feed the hashed ids instead: --inputs NAME=TENSOR; or convert to a "
-                "SavedModel",
-            )
+    found = obstacles(nodes_of(graph), extensions=extensions)
+    if not found:
+        return
+    where = "; ".join(f"{o.op} ({_listed(o.nodes)})" for o in found)
+    if len(found) == 1:
+        message = f"ONNX cannot say {found[0].op}: {found[0].why}"
+    else:
+        reasons = "; ".join(f"{o.op}: {o.why}" for o in found[:_LISTED])
+        more = f"; and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
+        message = f"ONNX cannot say {len(found)} of the model's ops: {reasons}{more}"
+    hints = dict.fromkeys(o.hint for o in found if o.hint)
+    raise ConversionError(message, where=where, hint="; ".join(hints) or FALLBACK)
+
+
+def _listed(nodes: Sequence[str]) -> str:
+    more = f" and {len(nodes) - _LISTED} more" if len(nodes) > _LISTED else ""
+    return f"node{'s' if len(nodes) > 1 else ''} {', '.join(nodes[:_LISTED])}{more}"
 
 
 def ensure_valid(model: onnx.ModelProto) -> None:
@@ -100,7 +97,9 @@ def _every_shape(graph: onnx.GraphProto) -> Iterator[None]:
 
 
 def _is_declared(node: onnx.NodeProto, versions: Mapping[str, int]) -> bool:
-    """Whether a standard operator set that the model declares has the node's op."""
+    """Whether an operator set that the model declares has the node's op."""
+    if node.domain == EXTENSIONS:
+        return EXTENSIONS in versions
     if node.domain not in STANDARD_DOMAINS or node.domain not in versions:
         return False
     try:

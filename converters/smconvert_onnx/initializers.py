@@ -95,17 +95,24 @@ def fold(model: onnx.ModelProto, initializers: Sequence[Initializer]) -> list[In
     nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in kept]
     del graph.node[:]
     graph.node.extend(nodes)
-    used = {name for node in graph.node for name in reads(node)} | outputs
+    return settled(model, known.values())
+
+
+def settled(model: onnx.ModelProto, initializers: Iterable[Initializer]) -> list[Initializer]:
+    """Those that the graph still needs, which become its last inputs; the model is changed."""
+    graph = model.graph
+    known = {i.name: i for i in initializers}
+    used = {name for node in graph.node for name in reads(node)} | {v.name for v in graph.output}
     left = [i for i in known.values() if i.name in used]
-    defaults = {value.name for value in graph.input}
+    signature = [v for v in graph.input if v.name not in known]
+    defaults = {value.name for value in signature}
     own = [
         onnx.TensorProto.FromString(tensor.SerializeToString())
         for tensor in graph.initializer
-        if tensor.name in used | defaults
+        if tensor.name in used | defaults and tensor.name not in known
     ]
     del graph.initializer[:]
     graph.initializer.extend(own)
-    signature = [v for v in graph.input if v.name not in known]
     del graph.input[:]
     graph.input.extend(signature)
     graph.input.extend(

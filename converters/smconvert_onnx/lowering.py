@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
+from onnx import numpy_helper, shape_inference
 
 from smconvert.errors import ConversionError
 from smconvert.graph.constants import folded
@@ -17,8 +17,12 @@ from smconvert.graph.ops import nodes_of
 from smconvert.model import Array, DType, TensorInfo
 from smconvert_onnx import audit, tf2onnx_engine
 from smconvert_onnx.canonical import canonicalize
+from smconvert_onnx.complex_parts import in_parts
+from smconvert_onnx.flow import functional
+from smconvert_onnx.handlers.builder import ONNX_TYPES, QUANTIZED
 from smconvert_onnx.initializers import Initializer, fold, of_weights
 from smconvert_onnx.opsets import raised
+from smconvert_onnx.scaling import scaled
 from smconvert_onnx.widening import widened
 
 LOOPS = frozenset(
@@ -40,6 +44,11 @@ class Lowered:
     initializers: list[Initializer]
     output_names: Mapping[str, str]
 
+    @property
+    def opset(self) -> int:
+        """The version of the standard operator set."""
+        return next(o.version for o in self.model.opset_import if not o.domain)
+
 
 def lower(frozen: FrozenGraph, opset: int, *, extensions: bool = False) -> Lowered:
     """The ONNX model that computes what ``frozen`` does.
@@ -52,11 +61,12 @@ def lower(frozen: FrozenGraph, opset: int, *, extensions: bool = False) -> Lower
     Raises:
         ConversionError: ONNX cannot say it, or smconvert does not know how.
     """
-    audit.ensure_convertible(frozen)
     if _needs_values(frozen):
         frozen = whole(frozen)
     ends = {node_of(o.tensor or "") for o in frozen.outputs}
-    frozen = replace(frozen, graph=folded(frozen.graph, ends, KEPT_OUT_BYTES))
+    frozen = functional(replace(frozen, graph=folded(frozen.graph, ends, KEPT_OUT_BYTES)))
+    frozen = in_parts(frozen)
+    audit.ensure_convertible(frozen.graph, extensions=extensions)
     output_names = dict(_output_names(frozen))
     weight_names = dict(_weight_names(frozen, output_names.values()))
     renames = {i.tensor or "": i.name for i in frozen.inputs}
@@ -65,8 +75,9 @@ def lower(frozen: FrozenGraph, opset: int, *, extensions: bool = False) -> Lower
     converted = tf2onnx_engine.to_onnx(frozen, opset, renames, extensions=extensions)
     weights = of_weights(frozen.weights, weight_names)
     model = canonicalize(_finished(converted, frozen, output_names, weights))
-    initializers = fold(model, weights)
+    initializers = scaled(model, fold(model, weights))
     model = widened(raised(model, opset))
+    _name_dimensions(model, len(frozen.inputs))
     return Lowered(model, initializers, output_names)
 
 
@@ -105,9 +116,8 @@ def _finished(
     """The model with the signature's inputs and outputs, in its order, and then the weights."""
     graph = model.graph
     has_initializer = {t.name for t in graph.initializer}
-    batch = _shares_batch(frozen)
-    inputs = [_value_info(i, i.name, batch) for i in frozen.inputs]
-    outputs = [_value_info(o, output_names[o.name], batch) for o in frozen.outputs]
+    inputs = [_value_info(i, i.name) for i in frozen.inputs]
+    outputs = [_value_info(o, output_names[o.name]) for o in frozen.outputs]
     beside = {weight.name for weight in weights}
     inputs += [value for value in graph.input if value.name in beside]
     del graph.input[:]
@@ -124,27 +134,42 @@ def _initializer(default: Array, info: TensorInfo) -> onnx.TensorProto:
     return numpy_helper.from_array(np.asarray(default), info.name)
 
 
-def _shares_batch(frozen: FrozenGraph) -> bool:
-    """Whether every input of a known rank leaves its first dimension free."""
-    shapes = [i.shape for i in frozen.inputs if i.shape]
-    return bool(shapes) and all(shape[0] is None for shape in shapes if shape)
-
-
-def _value_info(info: TensorInfo, name: str, batch: bool) -> onnx.ValueInfoProto:
-    shape: list[int | str] | None = None
-    if info.shape is not None:
-        shape = [
-            dim
-            if isinstance(dim, (int, str))
-            else ("batch" if axis == 0 and batch else f"{name}_dim{axis}")
-            for axis, dim in enumerate(info.shape)
-        ]
+def _value_info(info: TensorInfo, name: str) -> onnx.ValueInfoProto:
+    """An input or output; a dimension that has no name of its own has none yet."""
+    shape = None if info.shape is None else list(info.shape)
     return onnx.helper.make_tensor_value_info(name, _element_type(info.dtype, name), shape)
+
+
+def _name_dimensions(model: onnx.ModelProto, count: int) -> None:
+    """Gives a name to each free dimension of the signature's ``count`` inputs, and of its outputs.
+
+    The first one of a single input is the ``batch``. Two dimensions have one name only where
+    inference says that they are equal: ONNX Runtime lays out its memory by these names.
+    """
+    inputs = model.graph.input[:count]
+    for value in inputs:
+        for axis, dim in _free(value):
+            dim.dim_param = "batch" if count == 1 and axis == 0 else f"{value.name}_dim{axis}"
+    inferred = shape_inference.infer_shapes(model)
+    for value, known in zip(model.graph.output, inferred.graph.output, strict=True):
+        dims = known.type.tensor_type.shape.dim
+        for axis, dim in _free(value):
+            dim.dim_param = dims[axis].dim_param or f"{value.name}_dim{axis}"
+
+
+def _free(
+    value: onnx.ValueInfoProto,
+) -> Iterator[tuple[int, onnx.TensorShapeProto.Dimension]]:
+    for axis, dim in enumerate(value.type.tensor_type.shape.dim):
+        if not dim.HasField("dim_value") and not dim.dim_param:
+            yield axis, dim
 
 
 def _element_type(dtype: DType, name: str) -> int:
     if dtype is DType.STRING:
         return int(onnx.TensorProto.STRING)
+    if dtype.label in QUANTIZED:
+        return ONNX_TYPES[dtype]
     try:
         return int(onnx.helper.np_dtype_to_tensor_dtype(dtype.numpy))
     except (ValueError, KeyError) as error:

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 
 import onnx
 
+from smconvert_onnx.handlers.builder import EXTENSIONS
+from smconvert_onnx.walk import every_node
+
 METADATA = "smconvert"
 """The key; the value is JSON."""
 
@@ -27,3 +30,8 @@ def output_names(model: onnx.ModelProto) -> Mapping[str, str]:
         return {}
     fits = set(names.values()) <= outputs and not names.keys() & outputs
     return names if fits else {}
+
+
+def uses_extensions(model: onnx.ModelProto) -> bool:
+    """Whether a model needs the ops of onnxruntime-extensions."""
+    return any(node.domain == EXTENSIONS for node in every_node(model.graph))

@@ -1,6 +1,6 @@
 """Our handlers in the place where tf2onnx looks for its own. Tested with tf2onnx 1.17.
 
-Two of its functions are replaced for a while: the one that makes the table from op to handler, and
+Some of its functions are replaced for a while: the one that makes the table from op to handler, and
 the one that reads the attributes of a TensorFlow node, of which it drops some that handlers need;
 the whole NodeDef travels along as one more attribute.
 """
@@ -8,49 +8,53 @@ the whole NodeDef travels along as one more attribute.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
-
-import numpy as np
-import onnx
-from onnx import numpy_helper
 
 from smconvert.errors import SmconvertError
 from smconvert.graph.ops import input_args
 from smconvert.graph.protos import node_def_pb2
 from smconvert.graph.tf_internals import registered_op
-from smconvert.model import Array, DType, Shape
+from smconvert.model import DType
 from smconvert_onnx.handlers import handlers
-from smconvert_onnx.handlers.builder import (
-    ONNX_TYPES,
-    Body,
-    Builder,
-    Handler,
-    Op,
-    Result,
-    Tensor,
-    dtype_of,
-)
+from smconvert_onnx.handlers.builder import Body, Builder, Handler, Op, Result, Table, Tensor
+from smconvert_onnx.placing import dtype_in, fresh, put, recorded, shape_of, tensor_of
 
 NODE = "smconvert_node"
-_UNKNOWN = -1
+
+_IN_THE_WAY = (
+    "rewrite_quantize_and_dequantize",
+    "rewrite_random_normal",
+    "rewrite_random_uniform",
+    "rewrite_random_uniform_fold_const",
+)
+"""Passes of tf2onnx that write, less exactly, what our handlers are for."""
 
 
 @contextlib.contextmanager
-def own_handlers(opset: int, *, extensions: bool) -> Iterator[None]:
-    """Has tf2onnx call our handlers; they write for ``opset``, which may be newer than its own."""
-    from tf2onnx import tf_utils
+def own_handlers(opset: int, *, extensions: bool, tables: Mapping[bytes, Table]) -> Iterator[None]:
+    """Has tf2onnx call our handlers.
+
+    Args:
+        opset: What they write for; it may be newer than tf2onnx's own.
+        extensions: Whether ops of onnxruntime-extensions may be written.
+        tables: Shared name of a HashTableV2 to what it holds.
+    """
+    from tf2onnx import tf_utils, tfonnx
     from tf2onnx.handler import tf_op
 
+    passes = {name: getattr(tfonnx, name) for name in _IN_THE_WAY}
     create, read = tf_op.create_mapping, tf_utils.read_tf_node_attrs
     own = handlers()
+    builder = partial(Builder, opset, fresh, extensions=extensions)
 
     def create_mapping(*args: Any) -> dict[str, Any]:
         mapping = dict(create(*args))
         for name, handler in own.items():
             theirs = mapping.get(name)
-            mapping[name] = (partial(_emit, handler, theirs, opset, extensions), {})
+            mapping[name] = (partial(_emit, handler, theirs, builder, tables), {})
         tf_op._MAPPING = mapping
         return mapping
 
@@ -62,15 +66,25 @@ def own_handlers(opset: int, *, extensions: bool) -> Iterator[None]:
 
     tf_op.create_mapping = staticmethod(create_mapping)
     tf_utils.read_tf_node_attrs = read_tf_node_attrs
+    for name in passes:
+        setattr(tfonnx, name, lambda _graph, nodes: nodes)
     try:
         yield
     finally:
+        for name, original in passes.items():
+            setattr(tfonnx, name, original)
         tf_op.create_mapping = staticmethod(create)
         tf_utils.read_tf_node_attrs = read
 
 
 def _emit(
-    handler: Handler, theirs: Any, opset: int, extensions: bool, ctx: Any, node: Any, **given: Any
+    handler: Handler,
+    theirs: Any,
+    new_builder: Callable[[], Builder],
+    tables: Mapping[bytes, Table],
+    ctx: Any,
+    node: Any,
+    **given: Any,
 ) -> None:
     """What tf2onnx calls: ``ctx`` is its graph."""
     if node.get_attr(NODE) is None:
@@ -78,8 +92,8 @@ def _emit(
         function, options = theirs
         function(ctx, node, **options, **given)
         return
-    op = _op(ctx, node)
-    builder = Builder(opset, _fresh, extensions=extensions)
+    op = replace(_op(ctx, node, tables), functions=partial(_function, new_builder))
+    builder = new_builder()
     try:
         made = handler.emit(builder, op, *op.inputs)
     except SmconvertError:
@@ -89,26 +103,15 @@ def _emit(
             f"smconvert's own handler of {op.type} failed: {type(error).__name__}: {error}",
             where=f"node {op.node.name}",
         ) from error
-    outputs = (made,) if isinstance(made, Tensor) else tuple(made)
-    names, types, shapes = list(node.output), node.output_dtypes, node.output_shapes
-    ctx.remove_node(node.name)
-    _place(ctx, builder)
-    for i, (name, tensor) in enumerate(zip(names, outputs, strict=True)):
-        ctx.make_node(
-            "Identity",
-            [tensor.name],
-            outputs=[name],
-            name=node.name if i == 0 else _fresh(node.name),
-            shapes=[shapes[i]],
-            dtypes=[types[i] or ONNX_TYPES[tensor.dtype]],
-        )
+    put(ctx, node, builder, (made,) if isinstance(made, Tensor) else tuple(made))
 
 
-def _op(ctx: Any, node: Any) -> Op:
+def _op(ctx: Any, node: Any, tables: Mapping[bytes, Table]) -> Op:
     proto = node_def_pb2.NodeDef.FromString(node.get_attr_value(NODE))
     definition = registered_op(proto.op)
     if definition is None:
         raise KeyError(proto.op)
+    _take_over_rewritten(proto, node.attr)
     declared = [
         DType.from_number(arg.type or proto.attr[arg.type_attr].type or proto.attr["T"].type)
         if not arg.type_list_attr
@@ -116,93 +119,43 @@ def _op(ctx: Any, node: Any) -> Op:
         for arg in input_args(proto, definition)
     ]
     inputs = tuple(
-        _tensor(ctx, name, declared[i] if i < len(declared) else None)
+        tensor_of(ctx, name, declared[i] if i < len(declared) else None)
         for i, name in enumerate(node.input)
     )
     outputs = tuple(
-        Result(_dtype(ctx, name, None), _shape(ctx.get_shape(name))) for name in node.output
+        Result(dtype_in(ctx, name, None), shape_of(ctx.get_shape(name))) for name in node.output
     )
-    return Op(proto, definition, inputs, outputs)
+    handles = (t.name for t in inputs if t.dtype is DType.RESOURCE)
+    named = {name: _table_name(ctx, name) for name in handles}
+    held = {name: tables[shared] for name, shared in named.items() if shared in tables}
+    return Op(proto, definition, inputs, outputs, held)
 
 
-def _tensor(ctx: Any, name: str, declared: DType | None) -> Tensor:
-    maker = ctx.get_node_by_output(name)
-    value: Array | None = None
-    if maker is not None and maker.is_const():
-        value = np.asarray(maker.get_tensor_value(as_list=False))
-        if value.dtype == object:
-            value = np.array(
-                [v.encode() if isinstance(v, str) else v for v in value.ravel()], object
-            ).reshape(value.shape)
-    shape = _shape(ctx.get_shape(name)) if value is None else tuple(value.shape)
-    return Tensor(name, _dtype(ctx, name, declared), shape, value)
+def _function(new_builder: Callable[[], Builder], name: str) -> Body:
+    """A function that tf2onnx has converted."""
+    from tf2onnx import tf_loader
+
+    return recorded(tf_loader.find_function(name), new_builder)
 
 
-def _dtype(ctx: Any, name: str, declared: DType | None) -> DType:
-    number = ctx.get_dtype(name)
-    if declared is not None and (
-        not number or declared.label.startswith("q") or declared in {DType.RESOURCE, DType.VARIANT}
-    ):
-        return declared
-    return dtype_of(number) if number else DType.VARIANT
+def _take_over_rewritten(node: node_def_pb2.NodeDef, theirs: Mapping[str, Any]) -> None:
+    """Writes the attributes that tf2onnx's rewriters change: they merge a Pad into a Conv2D."""
+    for name, attribute in theirs.items():
+        ours = node.attr.get(name)
+        if attribute.ints and (ours is None or _may_hold_integers(ours)):
+            node.attr[name].list.i[:] = attribute.ints
+        elif attribute.s and ours is not None and ours.s:
+            ours.s = attribute.s
 
 
-def _shape(sizes: Any) -> Shape | None:
-    if sizes is None:
-        return None
-    return tuple(None if size == _UNKNOWN else int(size) for size in sizes)
+def _may_hold_integers(ours: Any) -> bool:
+    """Whether it is a list of integers, or an empty one."""
+    return ours.WhichOneof("value") == "list" and bool(ours.list.i or not ours.list.ListFields())
 
 
-def _fresh(base: str) -> str:
-    from tf2onnx import utils
-
-    return str(utils.make_name(base))
-
-
-def _place(ctx: Any, builder: Builder) -> None:
-    """Makes the recorded nodes those of tf2onnx's graph."""
-    for name, array in builder.constants.items():
-        ctx.make_node(
-            "Const",
-            [],
-            outputs=[name],
-            name=name,
-            attr={"value": _proto(name, array)},
-            shapes=[list(array.shape)],
-            dtypes=[_proto(name, array).data_type],
-        )
-    for node in builder.nodes:
-        bodies = {k: _graph(ctx, v) for k, v in node.attributes.items() if isinstance(v, Body)}
-        ctx.make_node(
-            node.op_type,
-            list(node.inputs),
-            outputs=list(node.outputs),
-            attr={k: v for k, v in node.attributes.items() if not isinstance(v, Body)},
-            domain=node.domain,
-            branches=bodies,
-            infer_shape_dtype=False,
-        )
-
-
-def _proto(name: str, array: Array) -> onnx.TensorProto:
-    if array.dtype != object:
-        return numpy_helper.from_array(array, name)
-    return onnx.helper.make_tensor(name, onnx.TensorProto.STRING, array.shape, array.ravel())
-
-
-def _graph(ctx: Any, body: Body) -> Any:
-    graph = ctx.create_new_graph_with_same_config()
-    graph.parent_graph = ctx
-    for tensor in body.inputs:
-        sizes = None if tensor.shape is None else [_size(d) for d in tensor.shape]
-        graph.add_graph_input(tensor.name, ONNX_TYPES[tensor.dtype], sizes)
-    _place(graph, body.builder)
-    for tensor in body.outputs:
-        # Not add_graph_output, which wants to know the shape.
-        graph.outputs.append(tensor.name)
-        graph.set_dtype(tensor.name, ONNX_TYPES[tensor.dtype])
-    return graph
-
-
-def _size(dimension: int | str | None) -> int:
-    return dimension if isinstance(dimension, int) else _UNKNOWN
+def _table_name(ctx: Any, handle: str) -> bytes:
+    """The shared name of the table that a handle refers to; empty where it is not known."""
+    node = ctx.get_node_by_output(handle)
+    while node is not None and node.type == "Identity":
+        node = node.inputs[0]
+    return node.get_attr_value("shared_name", b"") if node is not None else b""

@@ -15,7 +15,7 @@ from smconvert.converters import Description, Executable, Match, SourceOptions, 
 from smconvert.errors import SourceError
 from smconvert.graph.messages import read_bytes
 from smconvert.model import DEFAULT_SIGNATURE, Array, DType, SignatureInfo, TensorInfo
-from smconvert_onnx.metadata import output_names
+from smconvert_onnx.metadata import output_names, uses_extensions
 
 SUFFIX = ".onnx"
 
@@ -48,8 +48,11 @@ class OnnxReader:
         self, path: Path, options: SourceOptions, signature: SignatureInfo
     ) -> Executable:
         """In ONNX Runtime."""
-        names = output_names(_model(path))
-        return Executable("ort", path, signature, {"output_names": dict(names)})
+        model = _model(path)
+        settings: dict[str, object] = {"output_names": dict(output_names(model))}
+        if uses_extensions(model):
+            settings["extensions"] = True
+        return Executable("ort", path, signature, settings)
 
 
 def _model(path: Path) -> onnx.ModelProto:

@@ -8,10 +8,19 @@ from __future__ import annotations
 
 import enum
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import TYPE_CHECKING
+
+from smconvert.converters import Obstacle
+
+if TYPE_CHECKING:
+    from smconvert.graph.protos import node_def_pb2
+
+FALLBACK = "choose --outputs before it; or convert to a SavedModel or a frozen graph"
+_UNLISTED = "it is none of TensorFlow's own ops that run on a CPU"
 
 
 class Verdict(enum.Enum):
@@ -47,6 +56,11 @@ class Support:
     hint: str = ""
     extensions: bool = False
 
+    def is_written(self, *, extensions: bool) -> bool:
+        """Whether the op becomes ONNX, with or without onnxruntime-extensions."""
+        written = self.verdict in {Verdict.EXACT, Verdict.LIMITED}
+        return written or (extensions and self.extensions)
+
 
 @cache
 def support() -> Mapping[str, Support]:
@@ -61,6 +75,27 @@ def support() -> Mapping[str, Support]:
             raise ValueError(f"{row.op} is in {found[row.op].group} and in {row.group}")
         found[row.op] = row
     return found
+
+
+def obstacles(nodes: Iterable[node_def_pb2.NodeDef], *, extensions: bool = False) -> list[Obstacle]:
+    """What of these nodes cannot be written, op by op, in the order of their first nodes.
+
+    Args:
+        nodes: Of a graph and its functions.
+        extensions: Whether ops of onnxruntime-extensions may be used.
+    """
+    table = support()
+    found: dict[str, list[str]] = {}
+    for node in nodes:
+        row = table.get(node.op)
+        if row is None or not row.is_written(extensions=extensions):
+            found.setdefault(node.op, []).append(node.name)
+    return [
+        Obstacle(op, tuple(names), row.note, row.hint or FALLBACK)
+        if (row := table.get(op))
+        else Obstacle(op, tuple(names), _UNLISTED, FALLBACK)
+        for op, names in found.items()
+    ]
 
 
 def _rows() -> Iterator[Support]:

@@ -19,17 +19,16 @@ from smconvert.errors import ConversionError, SmconvertError
 from smconvert.graph.freeze import FrozenGraph
 from smconvert.graph.loops import loop_depths
 from smconvert.graph.names import full
-from smconvert.model import Array
+from smconvert_onnx.cells import verified_cells
+from smconvert_onnx.fusions import rewriters
+from smconvert_onnx.handlers.builder import ONNX_TYPES, QUANTIZED, Table
 from smconvert_onnx.insertion_order import insertion_order
 from smconvert_onnx.own_handlers import own_handlers
+from smconvert_onnx.paddings import merged_pads
 from smconvert_onnx.walk import every_node
 
-MIN_OPSET = 13
 MAX_OPSET = 18
 """The newest operator set that tf2onnx writes."""
-
-_FLOATS = frozenset({onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE})
-"""Types that ONNX Runtime's Where takes; it takes no float16."""
 
 _LOCK = threading.Lock()
 
@@ -57,12 +56,16 @@ def to_onnx(
         _quiet(),
         insertion_order(),
         _inner_loops_first(loop_depths(frozen.graph)),
-        own_handlers(opset, extensions=extensions),
+        _unknown_ranks(),
+        _more_types(),
+        merged_pads(),
+        verified_cells(),
+        own_handlers(opset, extensions=extensions, tables=_tables(frozen)),
     ):
         try:
             with tf.Graph().as_default() as graph:
                 tf.graph_util.import_graph_def(frozen.graph, name="")
-                return _convert(graph, frozen, min(opset, MAX_OPSET), renames)
+                return _convert(graph, frozen, opset, renames)
         except SmconvertError:
             raise
         except Exception as error:
@@ -73,10 +76,11 @@ def to_onnx(
 
 
 def _convert(
-    graph: Any, frozen: FrozenGraph, opset: int, renames: Mapping[str, str]
+    graph: Any, frozen: FrozenGraph, target: int, renames: Mapping[str, str]
 ) -> onnx.ModelProto:
     from tf2onnx import optimizer, tfonnx, utils
 
+    from smconvert_onnx.passes import ExactBackToBackOptimizer, ExactReshapeOptimizer
     from smconvert_onnx.transposes import FasterTransposeOptimizer
 
     # The counter behind the names that tf2onnx makes, by which some of its passes sort.
@@ -84,37 +88,29 @@ def _convert(
     converted = tfonnx.process_tf_graph(
         graph,
         continue_on_error=False,
-        opset=opset,
+        opset=min(target, MAX_OPSET),
         input_names=[
             *(i.tensor for i in frozen.inputs),
             *(full(weight.node) for weight in frozen.weights),
         ],
         output_names=[o.tensor for o in frozen.outputs],
         tensors_to_rename=dict(renames),
-        initialized_tables=_tables(frozen),
-        custom_rewriter=[_select_by_where],
+        custom_rewriter=[*rewriters(target)],
     )
-    passes = {**optimizer._get_optimizers(), "optimize_transpose": FasterTransposeOptimizer}
+    passes = {
+        **optimizer._get_optimizers(),
+        "optimize_transpose": FasterTransposeOptimizer,
+        "reshape_optimizer": ExactReshapeOptimizer,
+        "remove_back_to_back": ExactBackToBackOptimizer,
+    }
+    # Our handler has taken the products out; the pass fails on the diagonals that are left.
+    del passes["einsum_optimizer"]
     optimized = optimizer.optimize_graph(converted, catch_errors=False, optimizers=passes)
     model: onnx.ModelProto = optimized.make_model("smconvert")
     declared = {o.domain for o in model.opset_import}
     used = {node.domain for node in every_node(model.graph)} - declared - {""}
     model.opset_import.extend(onnx.helper.make_opsetid(domain, 1) for domain in sorted(used))
     return model
-
-
-def _select_by_where(graph: Any, nodes: Any) -> Any:
-    """Has Select of floats become Where, and not a sum of products with 0 and 1.
-
-    That sum, which tf2onnx prefers for its speed, is NaN where the value that is not selected is
-    NaN or infinite.
-    """
-    for node in nodes:
-        if node.type in {"Select", "SelectV2"} and graph.get_dtype(node.output[0]) in _FLOATS:
-            node.set_attr("handles_nan", True)
-        for inner in (node.get_body_graphs() or {}).values():
-            _select_by_where(inner, inner.get_nodes())
-    return nodes
 
 
 @contextlib.contextmanager
@@ -136,9 +132,52 @@ def _inner_loops_first(depths: Mapping[str, int]) -> Iterator[None]:
         LoopRewriterBase.run_internal = rewrite
 
 
-def _tables(frozen: FrozenGraph) -> dict[bytes, tuple[Array, Array]]:
+@contextlib.contextmanager
+def _unknown_ranks() -> Iterator[None]:
+    """Leaves inputs of unknown rank what they are; tf2onnx would take them for scalars."""
+    from tf2onnx import shape_inference
+
+    infer = shape_inference.infer_shape_for_op
+
+    def infer_shape_for_op(op: Any) -> Any:
+        if op.type == "Placeholder" and op.outputs[0].shape.rank is None:
+            return False
+        return infer(op)
+
+    shape_inference.infer_shape_for_op = infer_shape_for_op
+    try:
+        yield
+    finally:
+        shape_inference.infer_shape_for_op = infer
+
+
+@contextlib.contextmanager
+def _more_types() -> Iterator[None]:
+    """Has tf2onnx call bfloat16 by its name, not float16, and know quantized types."""
+    import ml_dtypes
+    from tensorflow.core.framework import types_pb2
+    from tf2onnx import tf_utils, utils
+
+    kinds, arrays = tf_utils.TF_TO_ONNX_DTYPE, utils.ONNX_TO_NUMPY_DTYPE
+    ours = {types_pb2.DT_BFLOAT16: onnx.TensorProto.BFLOAT16}
+    ours |= {d.number: number for d, number in ONNX_TYPES.items() if d.label in QUANTIZED}
+    before = {kind: kinds.get(kind) for kind in ours}
+    kinds.update(ours)
+    arrays[onnx.TensorProto.BFLOAT16] = ml_dtypes.bfloat16
+    try:
+        yield
+    finally:
+        for kind, number in before.items():
+            if number is None:
+                del kinds[kind]
+            else:
+                kinds[kind] = number
+        del arrays[onnx.TensorProto.BFLOAT16]
+
+
+def _tables(frozen: FrozenGraph) -> dict[bytes, Table]:
     shared = {n.name: n.attr["shared_name"].s for n in frozen.graph.node if n.op == "HashTableV2"}
-    return {shared[t.node]: (t.keys, t.values) for t in frozen.tables}
+    return {shared[t.node]: Table(t.keys, t.values) for t in frozen.tables}
 
 
 def _last_line(error: Exception) -> str:

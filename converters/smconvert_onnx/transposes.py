@@ -38,6 +38,14 @@ class FasterTransposeOptimizer(TransposeOptimizer):
         if reshapes:
             self._g.topological_sort(self._g.get_nodes())
 
+    def _add_handler(self, trans: Any, node: Any) -> Any:
+        """Does not make the constant the bias of a convolution: see ``scaling.py``.
+
+        tf2onnx would take a constant along the height for one along the channels where both have
+        the same size, and fails over a scalar.
+        """
+        return self._handle_node_having_branches(trans, node)
+
     def _optimize_at_current_graph_level(self, graph: Any) -> Any:
         self._g = graph
         self._force_stop: dict[str, int] = {}

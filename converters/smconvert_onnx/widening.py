@@ -4,7 +4,7 @@ Each type is cast to a wider one that holds all its values, and the result back 
 had. For integers that is exact for every op of the standard, for it keeps their low bits; for
 float16 and bfloat16 it is what TensorFlow's own kernels do (Eigen computes both in float32).
 
-1. The types of all values come from ONNX's own inference.
+1. The types of all values are those that the schemas give (``types.py``).
 2. A node whose types all have kernels stays as it is (``kernels.json``, see ``kernels.py``).
 3. Of the wider types, the first that has a kernel is taken.
 4. Where there is none, the model is refused.
@@ -15,10 +15,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import onnx
-from onnx import TensorProto, defs, shape_inference
+from onnx import TensorProto, defs
 
 from smconvert.errors import ConversionError
 from smconvert_onnx.kernels import kernels
+from smconvert_onnx.types import element_types, formal
 from smconvert_onnx.walk import every_graph
 
 _WIDER: Mapping[int, tuple[int, ...]] = {
@@ -100,9 +101,7 @@ def widened(model: onnx.ModelProto) -> onnx.ModelProto:
         ConversionError: no type is wide enough and has a kernel.
     """
     versions = {o.domain: o.version for o in model.opset_import}
-    inferred = shape_inference.infer_shapes(model)
-    types = [dict(_types(graph)) for graph in every_graph(inferred.graph)]
-    known = {name: number for scope in types for name, number in scope.items()}
+    known = element_types(model)
     for graph in list(every_graph(model.graph)):
         nodes = []
         for node in graph.node:
@@ -116,14 +115,6 @@ def widened(model: onnx.ModelProto) -> onnx.ModelProto:
             del graph.node[:]
             graph.node.extend(copies)
     return model
-
-
-def _types(graph: onnx.GraphProto) -> Iterator[tuple[str, int]]:
-    for value in (*graph.value_info, *graph.input, *graph.output):
-        if value.type.HasField("tensor_type") and value.type.tensor_type.elem_type:
-            yield value.name, value.type.tensor_type.elem_type
-    for tensor in graph.initializer:
-        yield tensor.name, tensor.data_type
 
 
 def _needed(node: onnx.NodeProto, opset: int, known: Mapping[str, int]) -> dict[str, int]:
@@ -156,12 +147,6 @@ def _needed(node: onnx.NodeProto, opset: int, known: Mapping[str, int]) -> dict[
     return needed
 
 
-def formal(schema: defs.OpSchema, position: int, *, output: bool = False) -> str:
-    """The type constraint of an input or output; the last formal one may stand for several."""
-    parameters = schema.outputs if output else schema.inputs
-    return str(parameters[min(position, len(parameters) - 1)].type_str)
-
-
 def _around(
     node: onnx.NodeProto, opset: int, casts: Mapping[str, int], known: Mapping[str, int]
 ) -> Iterator[onnx.NodeProto]:
@@ -169,7 +154,7 @@ def _around(
     schema = defs.get_schema(node.op_type, opset)
     for i, name in enumerate(node.input):
         constraint = formal(schema, i)
-        if name and constraint in casts and known[name] != casts[constraint]:
+        if name and constraint in casts and known.get(name) != casts[constraint]:
             wide = f"{node.name}/{node.output[0]}/wide_{i}"
             yield onnx.helper.make_node(
                 "Cast", [name], [wide], name=f"{node.name}/widen_{i}", to=casts[constraint]

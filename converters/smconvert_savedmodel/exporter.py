@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from smconvert.converters import Artifact, Executable, TargetOptions
+from smconvert.converters import Artifact, Executable, Obstacle, TargetOptions
 from smconvert.errors import ConversionError, UsageError
 from smconvert.graph.names import keywords
+from smconvert.graph.protos import node_def_pb2
 from smconvert.model import CanonicalModel, Signature, SignatureInfo
 from smconvert_savedmodel import manifest, rewrite
 
@@ -32,6 +33,10 @@ class SavedModelExporter:
         if options.version < 0:
             raise UsageError("a version is a number from 0", where="--version")
         return path / str(options.version)
+
+    def obstacles(self, nodes: Iterable[node_def_pb2.NodeDef]) -> tuple[Obstacle, ...]:
+        """A SavedModel holds any op."""
+        return ()
 
     def save(self, model: CanonicalModel, path: Path, options: TargetOptions) -> Artifact:
         """Writes all signatures.

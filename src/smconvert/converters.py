@@ -6,15 +6,18 @@ built-in formats use that same door. The core never imports a format package by 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from smconvert.errors import SourceError, UsageError
 from smconvert.model import CanonicalModel, SignatureInfo
+
+if TYPE_CHECKING:
+    from smconvert.graph.protos import node_def_pb2
 
 READERS = "smconvert.readers"
 EXPORTERS = "smconvert.exporters"
@@ -59,12 +62,14 @@ class TargetOptions:
     Attributes:
         opset: ONNX operator set version.
         external_data: Keep ONNX weights in a file beside the model.
+        extensions: Allow ONNX ops of onnxruntime-extensions, where the standard has none.
         compat: ``tf1`` writes a SavedModel that TensorFlow 1.15 loads.
         version: Writes the ``DST/<version>/`` layout that model servers watch.
     """
 
     opset: int | None = None
     external_data: bool | None = None
+    extensions: bool | None = None
     compat: str | None = None
     version: int | None = None
 
@@ -164,6 +169,23 @@ class Description:
 
 
 @dataclass(frozen=True)
+class Obstacle:
+    """An op that a format cannot say.
+
+    Attributes:
+        op: The TensorFlow op.
+        nodes: The nodes with it.
+        why: A clause that follows the op: ``it hashes strings``.
+        hint: What the user can do.
+    """
+
+    op: str
+    nodes: tuple[str, ...]
+    why: str
+    hint: str
+
+
+@dataclass(frozen=True)
 class Artifact:
     """What an exporter wrote.
 
@@ -237,6 +259,9 @@ class Exporter(Protocol):
 
     def destination(self, path: Path, options: TargetOptions) -> Path:
         """The file or folder that appears last, by one rename, when the user names ``path``."""
+
+    def obstacles(self, nodes: Iterable[node_def_pb2.NodeDef]) -> Sequence[Obstacle]:
+        """What of these nodes the format cannot say, as far as the ops alone tell."""
 
     def save(self, model: CanonicalModel, path: Path, options: TargetOptions) -> Artifact:
         """Writes ``model`` at ``path``, whose folder is private to this call.

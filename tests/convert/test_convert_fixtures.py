@@ -30,8 +30,7 @@ REFUSED = {
     ("multi_signature-classify", "onnx"): "--cut-examples",
     ("multi_signature-regress", "onnx"): "--cut-examples",
     ("sparse_input", "onnx"): "SparseTensorDenseMatMul",
-    ("table_inmemory", "onnx"): "string<->int64",
-    ("table_vocab", "onnx"): "hashes strings",
+    ("table_vocab", "onnx"): "it hashes the bytes of texts",
 }
 """What a target cannot hold, with a piece of what the refusal says."""
 

@@ -11,12 +11,13 @@ import smconvert as sm
 from case import DATA, load_case
 from smconvert.errors import ConversionError
 from smconvert.runtimes.workers import Workers
-from smconvert_onnx.opsets import NEWEST, raised
+from smconvert_onnx.exporter import MAX_OPSET
+from smconvert_onnx.opsets import raised
 
 IRIS = DATA / "tf1" / "iris_raw" / "export"
 
 
-@pytest.mark.parametrize("opset", range(13, NEWEST + 1))
+@pytest.mark.parametrize("opset", range(13, MAX_OPSET + 1))
 def test_each_opset(opset: int, tmp_path: Path, workers: Workers) -> None:
     done = sm.convert(
         IRIS,
@@ -37,7 +38,7 @@ def test_loops_in_the_newest_opset(name: str, tmp_path: Path, workers: Workers) 
         case.source,
         tmp_path / "m.onnx",
         source_options=case.options,
-        target_options=sm.TargetOptions(opset=NEWEST),
+        target_options=sm.TargetOptions(opset=MAX_OPSET),
         workers=workers,
     )
     assert done.exit_code == 0
@@ -59,6 +60,6 @@ def test_an_op_that_changed_inside_a_branch_is_refused() -> None:
 
 
 def test_an_opset_that_is_not_there(tmp_path: Path) -> None:
-    for opset in (12, NEWEST + 1):
+    for opset in (12, MAX_OPSET + 1):
         with pytest.raises(sm.UsageError, match=f"opset {opset} cannot be written"):
             sm.convert(IRIS, tmp_path / "m.onnx", target_options=sm.TargetOptions(opset=opset))

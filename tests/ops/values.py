@@ -40,9 +40,9 @@ def plain(dtype: np.dtype, shape: tuple[int, ...], seed: int = 0) -> Array:
     """Values of moderate size, negative ones among them where the type has them."""
     random = np.random.default_rng(seed)
     if dtype == TEXT:
-        return random.choice(edges(TEXT), shape)
+        return np.asarray(random.choice(edges(TEXT), shape), object)
     if dtype == BOOL:
-        return random.random(shape) < 0.5
+        return np.asarray(random.random(shape) < 0.5)
     if dtype.kind in "iu":
         return random.integers(-9 if dtype.kind == "i" else 0, 10, shape).astype(dtype)
     return random.normal(size=shape).astype(dtype)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, NoReturn, Protocol, TypeAlias
 
@@ -57,6 +57,9 @@ ONNX_TYPES: Mapping[DType, int] = {
     DType.QINT16: onnx.TensorProto.INT16,
     DType.QUINT16: onnx.TensorProto.UINT16,
 }
+QUANTIZED = frozenset({"qint8", "quint8", "qint16", "quint16", "qint32"})
+"""Types that are plain integers in ONNX."""
+
 _DTYPES = {number: dtype for dtype, number in list(ONNX_TYPES.items())[::-1]}
 _TEXTS = {
     "float": DType.FLOAT32,
@@ -79,12 +82,14 @@ class Tensor:
         dtype: Its element type.
         shape: What is known of its dimensions; None where not even the rank is.
         value: What it is, where that is known before the graph runs.
+        sequence: Whether it is a sequence of such tensors.
     """
 
     name: str
     dtype: DType
     shape: Shape | None = None
     value: Array | None = field(default=None, compare=False, repr=False)
+    sequence: bool = False
 
     @property
     def rank(self) -> int | None:
@@ -108,6 +113,18 @@ class Result:
 
 
 @dataclass(frozen=True)
+class Table:
+    """What a look-up table holds: the value of ``keys[i]`` is ``values[i]``."""
+
+    keys: Array
+    values: Array
+
+
+def _no_function(name: str) -> Body:
+    raise KeyError(name)
+
+
+@dataclass(frozen=True)
 class Op:
     """One TensorFlow op of the graph.
 
@@ -116,12 +133,16 @@ class Op:
         definition: Its OpDef.
         inputs: Its data inputs, in order.
         outputs: Its outputs, in order.
+        tables: By the name of the input, the look-up tables among its inputs.
+        functions: Gives the function of a name, as it is in ONNX.
     """
 
     node: node_def_pb2.NodeDef
     definition: op_def_pb2.OpDef
     inputs: tuple[Tensor, ...]
     outputs: tuple[Result, ...]
+    tables: Mapping[str, Table] = field(default_factory=dict)
+    functions: Callable[[str], Body] = field(default=_no_function, compare=False, repr=False)
 
     @property
     def type(self) -> str:
@@ -163,6 +184,16 @@ class Op:
             self.refuse(f"its {what} must be constant", f"--set the input that {what} depends on")
         return tensor.value
 
+    def table(self, handle: Tensor) -> Table:
+        """What the look-up table holds that an input refers to.
+
+        Raises:
+            ConversionError: its contents are not known before the graph runs.
+        """
+        if handle.name not in self.tables:
+            self.refuse("the contents of its table are not known: it is chosen in a loop or branch")
+        return self.tables[handle.name]
+
     def rank(self, tensor: Tensor) -> int:
         """The rank of an input that has to be known before the graph runs.
 
@@ -199,6 +230,7 @@ class Emitted:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any]
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -229,6 +261,7 @@ class Builder:
         self.extensions = extensions
         self.nodes: list[Emitted] = []
         self.constants: dict[str, Array] = {}
+        self.shapes: dict[str, Shape] = {}
         self._fresh = fresh
 
     def __getattr__(self, op_type: str) -> Callable[..., Any]:
@@ -265,6 +298,8 @@ class Builder:
         schema, domain = self._schema(op_type, domain)
         given = self._given(schema, inputs)
         kept = {k: _attribute(v) for k, v in attributes.items() if v is not None}
+        if isinstance(dtype, DType) and schema is not None and "dtype" in schema.attributes:
+            kept["dtype"] = ONNX_TYPES[dtype]
         names = tuple(self._fresh(op_type) for _ in range(outputs))
         self.nodes.append(
             Emitted(op_type, domain, tuple(t.name if t else "" for t in given), names, kept)
@@ -332,25 +367,67 @@ class Builder:
             return self.constant(x.value, dtype)
         return replace_shape(self.node("Cast", x, to=to, dtype=dtype), x.shape)
 
+    def shaped(self, x: Tensor, shape: Shape | None) -> Tensor:
+        """``x``, with what is known of its shape: what moves transposes looks for it."""
+        if shape is not None:
+            self.shapes[x.name] = shape
+        return replace_shape(x, shape)
+
     def shape(self, x: Tensor) -> Tensor:
         """The shape of ``x``, int64 [rank]: a constant where it is known."""
         if x.sizes is not None:
             return self.constant(np.array(x.sizes, np.int64))
         return replace_shape(self.node("Shape", x), (x.rank,))
 
+    def inline(self, body: Body, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Records the nodes of a body anew, and gives its outputs for these inputs."""
+        given = dict(zip((own.name for own in body.inputs), inputs, strict=True))
+        names = {own: tensor.name for own, tensor in given.items()}
+        self._copy(body.builder, names)
+        return tuple(
+            given.get(made.name) or replace(made, name=names.get(made.name, made.name))
+            for made in body.outputs
+        )
+
+    def _copy(self, other: Builder, names: dict[str, str]) -> None:
+        for name, array in other.constants.items():
+            names[name] = self._fresh(name)
+            self.constants[names[name]] = array
+        names.update((name, self._fresh(name)) for node in other.nodes for name in node.outputs)
+        for node in other.nodes:
+            attributes = {
+                k: self._copied(v, dict(names)) if isinstance(v, Body) else v
+                for k, v in node.attributes.items()
+            }
+            inputs = tuple(names.get(name, name) for name in node.inputs)
+            outputs = tuple(names[name] for name in node.outputs)
+            name = self._fresh(node.name) if node.name else ""
+            self.nodes.append(Emitted(node.op_type, node.domain, inputs, outputs, attributes, name))
+        self.shapes.update((names[n], s) for n, s in other.shapes.items() if n in names)
+
+    def _copied(self, body: Body, names: dict[str, str]) -> Body:
+        """A body within a body that is inlined."""
+        inner = Builder(self.opset, self._fresh, extensions=self.extensions)
+        inputs = tuple(replace(t, name=self._fresh(t.name)) for t in body.inputs)
+        names.update((own.name, new.name) for own, new in zip(body.inputs, inputs, strict=True))
+        inner._copy(body.builder, names)
+        outputs = tuple(replace(t, name=names.get(t.name, t.name)) for t in body.outputs)
+        return Body(inner, inputs, outputs)
+
     def body(
         self,
-        inputs: Sequence[tuple[DType, Shape | None]],
+        inputs: Sequence[tuple[DType, Shape | None] | Tensor],
         write: Callable[..., Tensor | Sequence[Tensor]],
     ) -> Body:
         """A graph for Loop, Scan or If; it sees the tensors around it.
 
         Args:
-            inputs: Type and shape of each input.
+            inputs: Type and shape of each input, or a tensor that is like it.
             write: Takes the graph's builder and inputs, and gives its outputs.
         """
         inner = Builder(self.opset, self._fresh, extensions=self.extensions)
-        given = tuple(Tensor(self._fresh("in"), dtype, shape) for dtype, shape in inputs)
+        like = [i if isinstance(i, Tensor) else Tensor("", *i) for i in inputs]
+        given = tuple(replace(t, name=self._fresh("in"), value=None) for t in like)
         made = write(inner, *given)
         outputs = [made] if isinstance(made, Tensor) else list(made)
         own = {name for node in inner.nodes for name in node.outputs}
@@ -358,14 +435,15 @@ class Builder:
         for i, output in enumerate(outputs):
             # An output is a value that the graph itself computes, and each is one of its own.
             if output.name not in own or output.name in seen:
-                outputs[i] = replace_shape(inner.node("Identity", output), output.shape)
+                copy = inner.node("Identity", output)
+                outputs[i] = replace(output, name=copy.name, value=None)
             seen.add(outputs[i].name)
         return Body(inner, given, tuple(outputs))
 
 
 def replace_shape(tensor: Tensor, shape: Shape | None) -> Tensor:
     """The same tensor, with what is known of its shape."""
-    return Tensor(tensor.name, tensor.dtype, shape, tensor.value)
+    return replace(tensor, shape=shape)
 
 
 def counter() -> Callable[[str], str]:

@@ -127,7 +127,10 @@ def _take(archive: zipfile.ZipFile, name: str, entry: Mapping[str, Any], folder:
 
 def _prove(manifest: Mapping[str, Any], folder: Path, place: Place) -> Proof:
     signature = _signature(manifest["signature"])
-    settings = {"output_names": manifest["output_names"]}
+    settings = {
+        "output_names": manifest["output_names"],
+        "extensions": manifest.get("extensions", False),
+    }
     executable = Executable("ort", folder / MODEL, signature, settings)
     os.environ["NVIDIA_TF32_OVERRIDE"] = "1" if place.precision == "tf32" else "0"
     calls = folder / "calls"

@@ -173,6 +173,7 @@ def _write(path: Path, model: Path, found: Comparison, options: CompareOptions) 
             "format": found.first.format,
             "sha256": take(found.first.path, None).sha256,
         },
+        extensions=bool(theirs.settings.get("extensions")),
     )
 
 
@@ -185,6 +186,8 @@ def archive(
     expected: Sequence[Mapping[str, Array]],
     options: CompareOptions,
     origin: Mapping[str, str],
+    *,
+    extensions: bool = False,
 ) -> None:
     """Writes a bundle of these parts.
 
@@ -197,6 +200,7 @@ def archive(
         expected: What each call must give.
         options: With the tolerances.
         origin: Where the expected values come from.
+        extensions: Whether the model needs onnxruntime-extensions.
     """
     with tempfile.TemporaryDirectory(prefix="smconvert-bundle-") as name:
         folder = Path(name) / "calls"
@@ -219,6 +223,7 @@ def archive(
                 "outputs": [_tensor(o) for o in signature.outputs],
             },
             "output_names": {o: n for o, n in output_names.items() if o != n},
+            "extensions": extensions,
             "calls": entries,
             "tolerances": {"rtol": options.rtol, "atol": options.atol},
             "provenance": {**origin, **provenance()},

@@ -47,6 +47,14 @@ def convert(
             rich_help_panel=options.TARGET,
         ),
     ] = False,
+    extensions: Annotated[
+        bool,
+        typer.Option(
+            "--extensions",
+            help="Allow ONNX ops of onnxruntime-extensions, for text that the standard lacks.",
+            rich_help_panel=options.TARGET,
+        ),
+    ] = False,
     compat: Annotated[
         str | None,
         typer.Option(
@@ -123,6 +131,7 @@ def convert(
                 target_options=TargetOptions(
                     opset=opset,
                     external_data=external_data or None,
+                    extensions=extensions or None,
                     compat=compat,
                     version=version,
                 ),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smconvert.converters import Description, VariableInfo
+from smconvert.converters import Description, VariableInfo, exporters
 from smconvert.errors import SmconvertError, SourceError
 from smconvert.graph import candidates
 from smconvert.graph.checkpoint import CheckpointIndex, read_index
@@ -16,7 +16,7 @@ from smconvert.graph.cut import reached_from
 from smconvert.graph.library import called
 from smconvert.graph.names import node_of
 from smconvert.graph.protos import graph_pb2, meta_graph_pb2
-from smconvert.graph.signatures import PARSERS, own
+from smconvert.graph.signatures import own
 from smconvert.graph.source import GraphSource, variable_defs
 from smconvert.graph.tensors import shape_of
 from smconvert.model import DType, SignatureInfo
@@ -27,14 +27,6 @@ if TYPE_CHECKING:
 _TABLES = frozenset({"HashTable", "HashTableV2", "MutableHashTableV2", "MutableDenseHashTableV2"})
 _PYTHON = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
 _VARIABLES = frozenset({"Variable", "VariableV2", "VarHandleOp"})
-_NOT_ONNX = {
-    "StringToHashBucketFast": "it hashes strings, which ONNX cannot",
-    "StringToHashBucketStrong": "it hashes strings, which ONNX cannot",
-    "StringToHashBucket": "it hashes strings, which ONNX cannot",
-    "DecodeJpeg": "it decodes images, which ONNX cannot",
-    "DecodePng": "it decodes images, which ONNX cannot",
-    "RegexReplace": "it uses regular expressions, which ONNX cannot",
-}
 
 
 def describe(
@@ -67,7 +59,7 @@ def describe(
         checkpoint=index.kind if index else None,
         tables=tuple(n.name for n in graph.node if n.op in _TABLES),
         ops=dict(Counter(n.op for n in _all(graph))),
-        blockers=dict(_blockers(nodes)),
+        blockers=dict(_blockers(nodes, {f.signature.name for f in graph.library.function})),
         input_candidates=candidates.inputs(graph) if inferred else (),
         output_candidates=candidates.outputs(graph)[:20] if inferred else (),
         notes=tuple(notes),
@@ -107,23 +99,27 @@ def _needed(
     return result
 
 
-def _blockers(nodes: list[node_def_pb2.NodeDef]) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _blockers(
+    nodes: list[node_def_pb2.NodeDef], functions: Collection[str]
+) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """What stops each target format."""
     python = tuple(
         f"node {n.name} calls a Python function ({n.op}), which is not in the file"
         for n in nodes
         if n.op in _PYTHON
     )
-    onnx = tuple(f"node {n.name} ({n.op}): {_NOT_ONNX[n.op]}" for n in nodes if n.op in _NOT_ONNX)
-    parsed = tuple(
-        f"node {n.name} parses tf.Example; --cut-examples starts after it"
-        for n in nodes
-        if n.op in PARSERS
-    )
-    if python:
-        yield "savedmodel", python
-        yield "graphdef", python
-    if python or onnx or parsed:
-        yield "onnx", python + parsed + onnx
+    ops = [n for n in nodes if n.op not in functions and n.op not in _PYTHON]
+    for format, exporter in exporters().items():
+        found = tuple(
+            f"node {o.nodes[0]}{_more(o.nodes)} ({o.op}): {o.why}; {o.hint}"
+            for o in exporter.obstacles(ops)
+        )
+        if python or found:
+            yield format, python + found
+
+
+def _more(nodes: Sequence[str]) -> str:
+    return f" and {len(nodes) - 1} more" if len(nodes) > 1 else ""
 
 
 def _variables(

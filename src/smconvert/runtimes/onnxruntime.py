@@ -52,6 +52,8 @@ class OnnxSession:
         options.enable_profiling = place.device != "cpu"
         options.profile_file_prefix = str(Path(self._folder.name) / "profile")
         self._profiled = options.enable_profiling
+        if executable.settings.get("extensions"):
+            options.register_custom_ops_library(_extensions_library())
         self._session = onnxruntime.InferenceSession(
             str(executable.path), options, providers=_providers(place)
         )
@@ -114,6 +116,17 @@ def _ensure_available(place: Place) -> None:
     if driver.cuInit(0) != 0:
         raise Unavailable("the NVIDIA driver finds no GPU", where=str(place))
     onnxruntime.preload_dlls()
+
+
+def _extensions_library() -> str:
+    try:
+        import onnxruntime_extensions
+    except ImportError:
+        raise Unavailable(
+            "the model needs onnxruntime-extensions, which is not installed",
+            hint="pip install 'smconvert[extensions]'",
+        ) from None
+    return str(onnxruntime_extensions.get_library_path())
 
 
 def _providers(place: Place) -> list[Any]:
