@@ -80,7 +80,7 @@ def own_handlers(opset: int, *, extensions: bool, tables: Mapping[bytes, Table])
 def _emit(
     handler: Handler,
     theirs: Any,
-    new_builder: Callable[[], Builder],
+    new_builder: Callable[..., Builder],
     tables: Mapping[bytes, Table],
     ctx: Any,
     node: Any,
@@ -93,7 +93,7 @@ def _emit(
         function(ctx, node, **options, **given)
         return
     op = replace(_op(ctx, node, tables), functions=partial(_function, new_builder))
-    builder = new_builder()
+    builder = new_builder(scope=f"{node.name}/")
     try:
         made = handler.emit(builder, op, *op.inputs)
     except SmconvertError:

@@ -15,8 +15,18 @@ from smconvert_onnx.handlers.builder import ONNX_TYPES, Body, Builder, Emitted, 
 _UNKNOWN = -1
 
 
+LAYOUT_OPS = frozenset(
+    {"Conv", "ConvTranspose", "MaxPool", "AveragePool", "LRN", "Resize", "BatchNormalization"}
+)
+"""Ops that are written between transposes, which come to nothing between two of them."""
+
+
 def put(ctx: Any, node: Any, builder: Builder, outputs: Sequence[Tensor]) -> None:
-    """Puts what a builder recorded in the place of a node of tf2onnx's graph ``ctx``."""
+    """Puts what a builder recorded in the place of a node of tf2onnx's graph ``ctx``.
+
+    The outputs have the names that they had. What an op of another layout gives has the name before
+    it is transposed back: the Transpose is soon taken out, and the name would go with it.
+    """
     shapes = [
         # Of a list TensorFlow gives the shape of the variant that holds it.
         _merged(given if dtype else None, tensor.shape)
@@ -31,7 +41,11 @@ def put(ctx: Any, node: Any, builder: Builder, outputs: Sequence[Tensor]) -> Non
     for name, _, _, tensor in results:
         if tensor.name in own:
             renamed.setdefault(tensor.name, name)
+    turned = _turned(ctx, builder, outputs, renamed)
     _place(ctx, builder, renamed)
+    if turned is not None:
+        _name_before(ctx, turned, results[0])
+        return
     for i, (name, dtype, shape, tensor) in enumerate(results):
         if renamed.get(tensor.name) == name:
             ctx.set_shape(name, shape)
@@ -45,6 +59,35 @@ def put(ctx: Any, node: Any, builder: Builder, outputs: Sequence[Tensor]) -> Non
             shapes=[shape],
             dtypes=[dtype or _type(tensor)],
         )
+
+
+def _turned(
+    ctx: Any, builder: Builder, outputs: Sequence[Tensor], renamed: dict[str, str]
+) -> str | None:
+    """Gives the output's name to what the last Transpose reads; returns what that is called now."""
+    makers = {name: made for made in builder.nodes for name in made.outputs}
+    last = makers.get(outputs[0].name)
+    if len(outputs) != 1 or last is None or last.op_type != "Transpose":
+        return None
+    name, inner = renamed[outputs[0].name], makers.get(last.inputs[0])
+    if inner is None or inner.op_type not in LAYOUT_OPS or name in ctx.outputs:
+        return None
+    if ctx.contained_graphs or sum(last.inputs[0] in made.inputs for made in builder.nodes) != 1:
+        return None
+    renamed[last.inputs[0]] = name
+    renamed[outputs[0].name] = fresh(name)
+    return renamed[outputs[0].name]
+
+
+def _name_before(ctx: Any, turned: str, result: tuple[str, Any, Any, Tensor]) -> None:
+    """Has all that read a tensor read it transposed back."""
+    name, dtype, shape, tensor = result
+    transpose = ctx.get_node_by_output(turned)
+    readers = [n for n in ctx.get_nodes() if name in n.input and n is not transpose]
+    ctx.replace_all_inputs(name, turned, ops=readers)
+    for own in (name, turned):
+        ctx.set_dtype(own, dtype or _type(tensor))
+    ctx.set_shape(turned, shape)
 
 
 def tensor_of(ctx: Any, name: str, declared: DType | None = None) -> Tensor:
@@ -143,7 +186,7 @@ def _place(ctx: Any, builder: Builder, renamed: Mapping[str, str]) -> None:
             outputs=[renamed.get(name, name) for name in node.outputs],
             attr={k: v for k, v in node.attributes.items() if not isinstance(v, Body)},
             domain=node.domain,
-            name=node.name or None,
+            name=node.name or renamed.get(node.outputs[0], node.outputs[0]).removesuffix(":0"),
             branches=bodies,
             infer_shape_dtype=False,
         )

@@ -17,7 +17,6 @@ import onnx
 
 from smconvert.errors import ConversionError, SmconvertError
 from smconvert.graph.freeze import FrozenGraph
-from smconvert.graph.loops import loop_depths
 from smconvert.graph.names import full
 from smconvert_onnx.cells import verified_cells
 from smconvert_onnx.fusions import rewriters
@@ -55,7 +54,6 @@ def to_onnx(
         _LOCK,
         _quiet(),
         insertion_order(),
-        _inner_loops_first(loop_depths(frozen.graph)),
         _unknown_ranks(),
         _more_types(),
         merged_pads(),
@@ -111,25 +109,6 @@ def _convert(
     used = {node.domain for node in every_node(model.graph)} - declared - {""}
     model.opset_import.extend(onnx.helper.make_opsetid(domain, 1) for domain in sorted(used))
     return model
-
-
-@contextlib.contextmanager
-def _inner_loops_first(depths: Mapping[str, int]) -> Iterator[None]:
-    """Lets tf2onnx rewrite a V1 loop before the one around it, as it must."""
-    from tf2onnx.rewriter.loop_rewriter_base import LoopRewriterBase
-
-    rewrite = LoopRewriterBase.run_internal
-
-    def ordered(rewriter: Any, *args: Any, **options: Any) -> Any:
-        nodes = rewriter.g.get_nodes()
-        rewriter.g.reset_nodes(sorted(nodes, key=lambda node: -depths.get(node.name, 0)))
-        return rewrite(rewriter, *args, **options)
-
-    LoopRewriterBase.run_internal = ordered
-    try:
-        yield
-    finally:
-        LoopRewriterBase.run_internal = rewrite
 
 
 @contextlib.contextmanager

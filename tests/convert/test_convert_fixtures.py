@@ -29,7 +29,6 @@ REFUSED = {
     ("iris_parsing-serving_default", "onnx"): "--cut-examples",
     ("multi_signature-classify", "onnx"): "--cut-examples",
     ("multi_signature-regress", "onnx"): "--cut-examples",
-    ("sparse_input", "onnx"): "SparseTensorDenseMatMul",
     ("table_vocab", "onnx"): "it hashes the bytes of texts",
 }
 """What a target cannot hold, with a piece of what the refusal says."""

@@ -35,10 +35,11 @@ def main() -> int:
     parser.add_argument("--lines", type=Path, help="append each outcome, as JSON, to this file")
     parser.add_argument("--page", type=Path, help="try everything, and write the coverage page")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--every", type=int, default=1, help="of an op's cases, try each Nth")
     parser.add_argument("-v", action="store_true", help="show every case that did not end well")
     options = parser.parse_args()
     if options.page is not None:
-        return everything(options.page, options.jobs)
+        return everything(options.page, options.jobs, options.every)
     faults = 0
     for group in options.groups or groups():
         for op, own in cases(group).items():
@@ -47,7 +48,9 @@ def main() -> int:
             found = [
                 outcome
                 for shapes in Shapes
-                for outcome in outcomes(own, shapes, options.opset, ENGINES[options.engine])
+                for outcome in outcomes(
+                    own[:: options.every], shapes, options.opset, ENGINES[options.engine]
+                )
             ]
             faults += sum(o.verdict in FAULTS for o in found)
             print_op(op, found, every=options.v)
@@ -76,7 +79,7 @@ def record(file: Path, group: str, engine: str, opset: int, found: list[Outcome]
             lines.write(json.dumps(row) + "\n")
 
 
-def everything(page: Path, jobs: int) -> int:
+def everything(page: Path, jobs: int, every: int) -> int:
     from page import written
 
     with tempfile.TemporaryDirectory() as folder:
@@ -89,24 +92,25 @@ def everything(page: Path, jobs: int) -> int:
             )
         ]
         with ThreadPoolExecutor(jobs) as pool:
-            ended = list(pool.map(lambda run: tried(*run), runs))
+            ended = list(pool.map(lambda run: tried(*run, every), runs))
         rows = [
             json.loads(line)
             for *_, file in runs
             if file.exists()
             for line in file.read_text().splitlines()
         ]
-    page.write_text(written(rows))
+    page.write_text(written(rows, every))
     failed = [run[:3] for run, code in zip(runs, ended, strict=True) if code]
     for run in failed:
         print("faults in", *run)
     return int(bool(failed))
 
 
-def tried(group: str, engine: str, opset: int, lines: Path) -> int:
+def tried(group: str, engine: str, opset: int, lines: Path, every: int) -> int:
     """One group in a process of its own: a runtime that crashes takes no more than that with it."""
     command = [sys.executable, str(HERE), group, "--engine", engine, "--opset", str(opset)]
-    ended = subprocess.run([*command, "--lines", str(lines)], capture_output=True, text=True)
+    command += ["--lines", str(lines), "--every", str(every)]
+    ended = subprocess.run(command, capture_output=True, text=True)
     if ended.returncode:
         print(ended.stdout[-20000:], ended.stderr[-2000:], flush=True)
     return ended.returncode

@@ -19,17 +19,24 @@ shapes, unknown dimensions and unknown rank. Beside it, what plain `tf2onnx.conv
 same graphs.
 
 *Exact*: every use is written, and equal, within the tolerance of its kind of op. *Limited*: written
-and equal, or refused for the uses that the note names. *Missing*: ONNX could say it; smconvert does
+and equal, or refused for the uses that the note names; a note that says "may differ" means what it
+says. *Missing*: ONNX could say it; smconvert does
 not yet. *Impossible*: standard ONNX has nothing that computes it.
 """
 GOOD = (Ended.EXACT.value, Ended.CLOSE.value)
 
 
-def written(rows: Iterable[Sequence[Any]]) -> str:
-    """The page, from rows of group, engine, opset, op, type, shapes, verdict and count."""
+def written(rows: Iterable[Sequence[Any]], every: int) -> str:
+    """The page, from rows of group, engine, opset, op, type, shapes, verdict and count.
+
+    Args:
+        rows: What was found.
+        every: Of an op's cases, each Nth was tried.
+    """
     rows = [tuple(row) for row in rows if row[6] != Ended.UNDEFINED.value]
     table = support()
-    lines = [HEAD, *_summary(table.values(), rows)]
+    head = HEAD if every == 1 else f"{HEAD}\nOf the cases, each {every}th was tried in this run.\n"
+    lines = [head, *_summary(table.values(), rows)]
     names = dict.fromkeys(row.group for row in table.values())
     for group in sorted(names, key=lambda g: -_possible(table.values(), g)):
         lines += _group(group, [r for r in table.values() if r.group == group], rows)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from smconvert.graph.cut import placeholder
-from smconvert.graph.names import full, is_control, node_of, port_of, short
+from smconvert.graph.loops import argument_name
+from smconvert.graph.names import full, is_control, node_of, port_of, short, unused_name
 from smconvert.graph.ops import Registry, arg_types, unknown_op
 from smconvert.graph.protos import function_pb2, graph_pb2, node_def_pb2
 from smconvert.model import DType
@@ -201,7 +202,8 @@ def extracted(
         if passed is None:
             return tensor
         if passed not in given:
-            node = placeholder(f"arg_{len(given)}", region.dtype(passed), None)
+            name = unused_name(argument_name(node_of(passed)), {*made.nodes, *region.nodes})
+            node = placeholder(name, region.dtype(passed), None)
             made.nodes[node.name] = node
             given[passed] = node.name
         return given[passed]

@@ -52,7 +52,7 @@ def rewriters(opset: int) -> list[Callable[[Any, Any], Any]]:
 def _rewrite(fusion: Fusion, opset: int, ctx: Any, nodes: Sequence[Any]) -> Any:
     for node in list(nodes):
         if node.type in fusion.ends and not node.skip_conversion:
-            builder = Builder(opset, fresh)
+            builder = Builder(opset, fresh, scope=f"{node.name}/")
             made = fusion.write(builder, Terms(ctx), node)
             if made is not None:
                 put(ctx, node, builder, [made])

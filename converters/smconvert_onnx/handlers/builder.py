@@ -256,6 +256,7 @@ class Builder:
         fresh: Callable[[str], str],
         *,
         extensions: bool = False,
+        scope: str = "",
     ) -> None:
         self.opset = opset
         self.extensions = extensions
@@ -263,6 +264,7 @@ class Builder:
         self.constants: dict[str, Array] = {}
         self.shapes: dict[str, Shape] = {}
         self._fresh = fresh
+        self._scope = scope
 
     def __getattr__(self, op_type: str) -> Callable[..., Any]:
         """The standard op of that name."""
@@ -300,7 +302,7 @@ class Builder:
         kept = {k: _attribute(v) for k, v in attributes.items() if v is not None}
         if isinstance(dtype, DType) and schema is not None and "dtype" in schema.attributes:
             kept["dtype"] = ONNX_TYPES[dtype]
-        names = tuple(self._fresh(op_type) for _ in range(outputs))
+        names = tuple(self._fresh(f"{self._scope}{op_type}") for _ in range(outputs))
         self.nodes.append(
             Emitted(op_type, domain, tuple(t.name if t else "" for t in given), names, kept)
         )
@@ -354,7 +356,7 @@ class Builder:
             array = np.asarray(value, object)
         else:
             array = array.astype(dtype_of(ONNX_TYPES[dtype]).numpy)
-        name = self._fresh("const")
+        name = self._fresh(f"{self._scope}const")
         self.constants[name] = array
         return Tensor(name, dtype, tuple(array.shape), array)
 
@@ -378,6 +380,10 @@ class Builder:
         if x.sizes is not None:
             return self.constant(np.array(x.sizes, np.int64))
         return replace_shape(self.node("Shape", x), (x.rank,))
+
+    def _inner(self) -> Builder:
+        """One for a graph within."""
+        return Builder(self.opset, self._fresh, extensions=self.extensions, scope=self._scope)
 
     def inline(self, body: Body, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Records the nodes of a body anew, and gives its outputs for these inputs."""
@@ -407,7 +413,7 @@ class Builder:
 
     def _copied(self, body: Body, names: dict[str, str]) -> Body:
         """A body within a body that is inlined."""
-        inner = Builder(self.opset, self._fresh, extensions=self.extensions)
+        inner = self._inner()
         inputs = tuple(replace(t, name=self._fresh(t.name)) for t in body.inputs)
         names.update((own.name, new.name) for own, new in zip(body.inputs, inputs, strict=True))
         inner._copy(body.builder, names)
@@ -422,12 +428,12 @@ class Builder:
         """A graph for Loop, Scan or If; it sees the tensors around it.
 
         Args:
-            inputs: Type and shape of each input, or a tensor that is like it.
+            inputs: Type and shape of each input, or a tensor that is like it, name and all.
             write: Takes the graph's builder and inputs, and gives its outputs.
         """
-        inner = Builder(self.opset, self._fresh, extensions=self.extensions)
+        inner = self._inner()
         like = [i if isinstance(i, Tensor) else Tensor("", *i) for i in inputs]
-        given = tuple(replace(t, name=self._fresh("in"), value=None) for t in like)
+        given = tuple(replace(t, name=self._fresh(t.name or "in"), value=None) for t in like)
         made = write(inner, *given)
         outputs = [made] if isinstance(made, Tensor) else list(made)
         own = {name for node in inner.nodes for name in node.outputs}

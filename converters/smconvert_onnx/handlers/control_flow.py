@@ -74,7 +74,10 @@ class Loop:
             return [_truth(inner, op, going), *following, *(made[i] for i in written)]
 
         starts = [given[i] for i in carried]
-        like = [replace(t, shape=op.outputs[i].shape) for i, t in zip(carried, starts, strict=True)]
+        like = [
+            replace(t, name=body.inputs[i].name, shape=op.outputs[i].shape)
+            for i, t in zip(carried, starts, strict=True)
+        ]
         part = g.body([(DType.INT64, ()), (DType.BOOL, ()), *like], iteration)
         going = _truth(g, op, g.inline(cond, given)[0])
         count = len(carried) + len(written)

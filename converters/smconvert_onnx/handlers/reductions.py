@@ -127,8 +127,9 @@ class ArgExtreme:
         elif x.dtype in FLOATS:
             last = -np.inf if op.type == "ArgMax" else np.inf
             keys = replace_shape(g.Where(g.IsNaN(x), last, x), x.shape)
-        if axis.value is not None:
-            found = g.node(op.type, keys, axis=int(axis.value), keepdims=0)
+        if axis.value is not None and x.rank:
+            # Of an empty tensor, ONNX Runtime reduces nothing along a negative axis.
+            found = g.node(op.type, keys, axis=int(axis.value) % x.rank, keepdims=0)
         else:
             folded, before, after = around(g, keys, axis)
             found = g.node(op.type, folded, axis=1, keepdims=0)

@@ -6,8 +6,9 @@ TensorFlow's executor gives each node a frame, which its inputs and control inpu
 
 from __future__ import annotations
 
+import re
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,12 +58,6 @@ def frames(graph: graph_pb2.GraphDef) -> Mapping[str, tuple[str, ...]]:
     return found
 
 
-def loop_depths(graph: graph_pb2.GraphDef) -> Mapping[str, int]:
-    """``LoopCond`` node to the number of loops it lies in: 1 for a loop in no other."""
-    ops = {node.name: node.op for node in graph.node}
-    return {n: len(frame) for n, frame in frames(graph).items() if ops[n] == "LoopCond"}
-
-
 def iteration(graph: graph_pb2.GraphDef, tensor: str, fed: Iterable[str]) -> Iteration | None:
     """One iteration of the loop that gives a tensor.
 
@@ -78,17 +73,50 @@ def iteration(graph: graph_pb2.GraphDef, tensor: str, fed: Iterable[str]) -> Ite
     name = _loop_before(node_of(tensor), nodes)
     if name is None:
         return None
+    by_node = {node_of(tensor): tensor for tensor in fed}
+    becomes: dict[str, str | None] = {}
     if nodes[name].op in _WHILES:
-        body = nodes[name].attr["body"].func.name
-        library = [f for f in graph.library.function if f.signature.name == body]
-        opened = tf_internals.function_nodes(library[0])
-        opened.library.CopyFrom(graph.library)
-        becomes: dict[str, str | None] = {}
+        opened = _body(graph, nodes[name])
     else:
-        opened = _opened(graph, frames(graph)[name])
-        becomes = {name: _following(name, nodes) for name in fed}
+        frame = frames(graph)[name]
+        merges = [n for n, inside in frames(graph).items() if inside == frame]
+        by_node |= {n: by_node[a] for n in merges if (a := argument_name(n)) in by_node}
+        opened = _opened(graph, frame)
+        becomes = {tensor: _following(node, nodes) for node, tensor in by_node.items()}
     following = {name: after for name, after in becomes.items() if after is not None}
-    return Iteration(*_fed(opened, list(fed)), following)
+    return Iteration(*_fed(opened, by_node), following)
+
+
+def argument_name(node: str) -> str:
+    """What the argument is called that stands for a V1 loop's variable in a function.
+
+    Names of arguments are words in lower case (op_def_builder.cc).
+    """
+    word = re.sub(r"[^a-z0-9]+", "_", node.lower()).strip("_")
+    return word if word[:1].isalpha() else f"arg_{word}"
+
+
+def _body(graph: graph_pb2.GraphDef, loop: Any) -> graph_pb2.GraphDef:
+    """The nodes of a functional loop's body, and those before the loop that do not change in it."""
+    name = loop.attr["body"].func.name
+    (function,) = (f for f in graph.library.function if f.signature.name == name)
+    opened = tf_internals.function_nodes(function)
+    taken = {node.name for node in opened.node}
+    before = [node for node in graph.node if node.name not in taken and node.name != loop.name]
+    for number, argument in enumerate(function.signature.input_arg):
+        result = function.ret[function.signature.output_arg[number].name]
+        if result != argument.name:
+            continue
+        node = next(n for n in opened.node if n.name == argument.name)
+        node.op = "Identity"
+        for key in [key for key in node.attr if key != "dtype"]:
+            del node.attr[key]
+        node.attr["T"].type = node.attr["dtype"].type
+        del node.attr["dtype"]
+        node.input[:] = [loop.input[number]]
+    opened.node.extend(before)
+    opened.library.CopyFrom(graph.library)
+    return opened
 
 
 def _following(tensor: str, nodes: Mapping[str, Any]) -> str | None:
@@ -122,31 +150,39 @@ def _loop_before(name: str, nodes: Mapping[str, Any]) -> str | None:
 
 
 def _opened(graph: graph_pb2.GraphDef, frame: tuple[str, ...]) -> graph_pb2.GraphDef:
-    """The graph with what enters one frame let through, and the rest of its loop left out."""
+    """The graph with what enters one frame let through, and what goes round in it left out.
+
+    A variable is the loop's Merge, and what the body reads of it comes through the Switch.
+    """
     where = frames(graph)
-    gone: set[str] = set()
+    turned = {n.name for n in graph.node if n.op == "Switch" and where.get(n.name) == frame}
     result = graph_pb2.GraphDef()
     result.versions.CopyFrom(graph.versions)
     result.library.CopyFrom(graph.library)
     for node in graph.node:
         inside = where.get(node.name) == frame
-        if inside and node.op in {"Merge", "Switch", "Exit", "NextIteration", "LoopCond"}:
-            gone.add(node.name)
+        if inside and node.op in {"Exit", "NextIteration", "LoopCond"}:
             continue
         copy = result.node.add()
         copy.CopyFrom(node)
-        if inside and node.op == "Enter":
+        copy.input[:] = [node_of(i) if node_of(i) in turned else i for i in node.input]
+        if inside and node.op in {"Enter", "Switch"}:
             copy.op = "Identity"
+            del copy.input[1:]
             for key in ("frame_name", "is_constant", "parallel_iterations"):
                 copy.attr.pop(key, None)
     return result
 
 
 def _fed(
-    graph: graph_pb2.GraphDef, fed: Sequence[str]
+    graph: graph_pb2.GraphDef, names: Mapping[str, str]
 ) -> tuple[graph_pb2.GraphDef, tuple[TensorInfo, ...]]:
-    """The graph with placeholders for what is fed, and without what cannot be computed then."""
-    names = {node_of(name): name for name in fed}
+    """The graph with placeholders for what is fed, and without what cannot be computed then.
+
+    Args:
+        graph: Of an iteration.
+        names: Node to the name that it is fed by.
+    """
     inputs = []
     kept = graph_pb2.GraphDef()
     kept.versions.CopyFrom(graph.versions)
