@@ -139,13 +139,12 @@ class ReduceToSparse:
 
 
 def _kept(g: Builder, op: Op, shape: Tensor, axes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The axes that are left, their sizes, and the shape that remains; no axes mean all."""
+    """The axes that are left, their sizes, and the shape that remains; no axes mean none."""
     every = g.Range(0, g.Squeeze(g.Shape(shape), [0]), 1)
     given = g.Reshape(g.cast(axes, DType.INT64), [1, -1])
     given = g.Where(g.Less(given, 0), g.Add(given, g.Shape(shape)), given)
     found = g.cast(g.Equal(g.Unsqueeze(every, [1]), given), DType.INT64)
     is_reduced = g.Greater(g.ReduceSum(found, [1], keepdims=0), 0)
-    is_reduced = g.Or(is_reduced, g.Equal(g.Size(axes), 0))
     left = g.Squeeze(g.NonZero(g.Not(is_reduced)), [0])
     inner = g.Gather(shape, left)
     return left, inner, g.Where(is_reduced, 1, shape) if op.attr("keep_dims") else inner
