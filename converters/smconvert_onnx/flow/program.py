@@ -260,15 +260,9 @@ def _function(function: function_pb2.FunctionDef, registry: Registry) -> Region:
         nodes[arg.name] = node
         flat[arg.name] = f"{arg.name}:0"
     for node in function.node_def:
-        definition = registry.get(node.op)
-        if definition is None:
-            raise unknown_op(node)
-        port = 0
-        for output in definition.output_arg:
-            for i in range(len(arg_types(node, output))):
-                flat[f"{node.name}:{output.name}:{i}"] = f"{node.name}:{port}"
-                port += 1
-            flat[f"{node.name}:{output.name}"] = flat.get(f"{node.name}:{output.name}:0", "")
+        for port, (output, i) in enumerate(_outputs(node, registry)):
+            flat[f"{node.name}:{output}:{i}"] = f"{node.name}:{port}"
+            flat.setdefault(f"{node.name}:{output}", f"{node.name}:{port}")
     for node in function.node_def:
         copy = nodes[node.name] = _copied(node)
         del copy.input[:]
@@ -276,6 +270,16 @@ def _function(function: function_pb2.FunctionDef, registry: Registry) -> Region:
     inputs = [arg.name for arg in function.signature.input_arg]
     outputs = [flat[function.ret[arg.name]] for arg in function.signature.output_arg]
     return Region(nodes, inputs, outputs)
+
+
+def _outputs(node: node_def_pb2.NodeDef, registry: Registry) -> Iterator[tuple[str, int]]:
+    """Each output of a node, in order: the argument it belongs to, and its number within that."""
+    definition = registry.get(node.op)
+    if definition is None:
+        raise unknown_op(node)
+    for output in definition.output_arg:
+        for i in range(len(arg_types(node, output))):
+            yield output.name, i
 
 
 def _definition(name: str, region: Region) -> function_pb2.FunctionDef:
@@ -292,14 +296,8 @@ def _definition(name: str, region: Region) -> function_pb2.FunctionDef:
         nested[f"{arg}:0"] = arg
     inner = [node for node in region.order() if node.name not in set(region.inputs)]
     for node in inner:
-        definition = registry.get(node.op)
-        if definition is None:
-            raise unknown_op(node)
-        port = 0
-        for output in definition.output_arg:
-            for i in range(len(arg_types(node, output))):
-                nested[f"{node.name}:{port}"] = f"{node.name}:{output.name}:{i}"
-                port += 1
+        for port, (output, i) in enumerate(_outputs(node, registry)):
+            nested[f"{node.name}:{port}"] = f"{node.name}:{output}:{i}"
     for node in inner:
         copy = function.node_def.add()
         copy.CopyFrom(node)

@@ -55,8 +55,3 @@ def comparable(g: Builder, x: Tensor) -> Tensor:
 def comparable_back(g: Builder, x: Tensor, dtype: DType) -> Tensor:
     """What ``comparable`` made, as ``dtype`` again."""
     return x if dtype is not DType.UINT64 else g.cast(g.Sub(x, _SIGN), dtype)
-
-
-def accumulable(g: Builder, x: Tensor) -> Tensor:
-    """Integers as int64, which keeps the low bits of sums and products."""
-    return x if x.dtype in FLOATS else g.cast(x, DType.INT64)

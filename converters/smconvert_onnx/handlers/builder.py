@@ -11,7 +11,7 @@ where they belong.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, NoReturn, Protocol, TypeAlias
@@ -23,6 +23,7 @@ from onnx import defs
 from smconvert.errors import ConversionError
 from smconvert.graph.protos import node_def_pb2, op_def_pb2
 from smconvert.model import Array, DType, Shape
+from smconvert_onnx.types import formal
 
 Number: TypeAlias = bool | int | float
 Argument: TypeAlias = "Tensor | Array | Number | Sequence[Any] | None"
@@ -468,13 +469,8 @@ def _newest(op_type: str) -> int:
 
 
 def _formal(schema: Any, position: int) -> str:
-    """The type constraint of an input: a letter, or one type."""
-    if schema is None:
-        return ""
-    parameters = schema.inputs
-    if position < len(parameters):
-        return str(parameters[position].type_str)
-    return str(parameters[-1].type_str)
+    """The type constraint of an input; empty where the op has no schema here."""
+    return "" if schema is None else formal(schema, position)
 
 
 def _output_types(
@@ -497,7 +493,7 @@ def _output_types(
 def _output_type(
     schema: Any, position: int, bound: Mapping[str, DType], attributes: Mapping[str, Any]
 ) -> DType:
-    kind = str(schema.outputs[min(position, len(schema.outputs) - 1)].type_str)
+    kind = formal(schema, position, output=True)
     if kind in bound:
         return bound[kind]
     if kind.startswith("tensor("):
@@ -544,9 +540,3 @@ def _scalar(kind: str, value: Any) -> Any:
 
         return array_of(value)
     return value
-
-
-def nested(builder: Builder) -> Iterator[Body]:
-    """The bodies of a builder's own nodes."""
-    for node in builder.nodes:
-        yield from (v for v in node.attributes.values() if isinstance(v, Body))

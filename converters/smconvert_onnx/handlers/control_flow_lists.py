@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-import numpy as np
-
 from smconvert.model import DType, Shape
 from smconvert_onnx.flow.lists import (
     LENGTH,
@@ -21,8 +19,6 @@ from smconvert_onnx.handlers.control_flow import zero
 
 _SPLITTABLE = frozenset({DType.FLOAT32, DType.FLOAT64, DType.INT32, DType.INT64, DType.STRING})
 """Types that ONNX Runtime's SplitToSequence takes."""
-
-_MAX = int(np.iinfo(np.int64).max)
 
 
 class MakeList:
