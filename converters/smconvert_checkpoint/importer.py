@@ -57,7 +57,7 @@ class CheckpointImporter:
             return factory.executable(path, prefix, options, signature)
         return MetaGraphImporter().executable(_meta(prefix), _with(options, prefix), signature)
 
-    def load(self, path: Path, options: SourceOptions) -> CanonicalModel:
+    def load(self, path: Path, options: SourceOptions, *, live: bool = True) -> CanonicalModel:
         """Builds the canonical model.
 
         Raises:
@@ -67,7 +67,7 @@ class CheckpointImporter:
         if options.factory is not None:
             factory = _factory()
             return factory.load(path, prefix, options)
-        model = MetaGraphImporter().load(_meta(prefix), _with(options, prefix))
+        model = MetaGraphImporter().load(_meta(prefix), _with(options, prefix), live=live)
         provenance = replace(model.provenance, format=self.format, source=str(path))
         return replace(model, provenance=provenance)
 

@@ -28,6 +28,7 @@ class GraphDefExporter:
     format = "graphdef"
     suffixes = (".pb", ".pbtxt")
     accepts: frozenset[str] = frozenset()
+    live = False
 
     def destination(self, path: Path, options: TargetOptions) -> Path:
         """The file itself."""

@@ -55,8 +55,8 @@ class GraphDefImporter:
             },
         )
 
-    def load(self, path: Path, options: SourceOptions) -> CanonicalModel:
+    def load(self, path: Path, options: SourceOptions, *, live: bool = True) -> CanonicalModel:
         """Builds the canonical model."""
         from smconvert.graph.lift import lift
 
-        return lift(read(path, options), options)
+        return lift(read(path, options), options, live=live)

@@ -69,7 +69,7 @@ class KerasImporter:
         settings = {"custom_objects": list(options.custom_objects)}
         return Executable("keras", path, signature, settings)
 
-    def load(self, path: Path, options: SourceOptions) -> CanonicalModel:
+    def load(self, path: Path, options: SourceOptions, *, live: bool = True) -> CanonicalModel:
         """Builds the canonical model: one signature, traced with ``training=False``."""
         import tensorflow as tf
 

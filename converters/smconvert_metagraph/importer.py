@@ -51,8 +51,8 @@ class MetaGraphImporter:
             },
         )
 
-    def load(self, path: Path, options: SourceOptions) -> CanonicalModel:
+    def load(self, path: Path, options: SourceOptions, *, live: bool = True) -> CanonicalModel:
         """Builds the canonical model."""
         from smconvert.graph.lift import lift
 
-        return lift(read(path, options), options)
+        return lift(read(path, options), options, live=live)

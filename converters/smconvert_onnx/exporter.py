@@ -28,6 +28,7 @@ class OnnxExporter:
     format = "onnx"
     suffixes = (SUFFIX,)
     accepts = frozenset({"opset", "external_data", "extensions"})
+    live = False
 
     def destination(self, path: Path, options: TargetOptions) -> Path:
         """The file or folder itself."""

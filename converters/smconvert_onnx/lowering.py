@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +14,7 @@ from smconvert.graph.constants import folded
 from smconvert.graph.freeze import KEPT_OUT_BYTES, FrozenGraph, whole
 from smconvert.graph.names import full, node_of, unused_name
 from smconvert.graph.ops import nodes_of
+from smconvert.graph.simplify import FLOW, without_identities
 from smconvert.model import Array, DType, TensorInfo
 from smconvert_onnx import audit, tf2onnx_engine
 from smconvert_onnx.canonical import canonicalize
@@ -65,7 +66,7 @@ def lower(frozen: FrozenGraph, opset: int, *, extensions: bool = False) -> Lower
         frozen = whole(frozen)
     ends = {node_of(o.tensor or "") for o in frozen.outputs}
     frozen = functional(replace(frozen, graph=folded(frozen.graph, ends, KEPT_OUT_BYTES)))
-    frozen = in_parts(frozen)
+    frozen = in_parts(_short(frozen, ends))
     audit.ensure_convertible(frozen.graph, extensions=extensions)
     output_names = dict(_output_names(frozen))
     weight_names = dict(_weight_names(frozen, output_names.values()))
@@ -79,6 +80,13 @@ def lower(frozen: FrozenGraph, opset: int, *, extensions: bool = False) -> Lower
     model = widened(raised(model, opset))
     _name_dimensions(model, len(frozen.inputs))
     return Lowered(model, initializers, output_names)
+
+
+def _short(frozen: FrozenGraph, ends: Collection[str]) -> FrozenGraph:
+    """The same without Identities, of which tf2onnx would make nodes to take out again."""
+    if any(node.op in FLOW for node in frozen.graph.node):
+        return frozen
+    return replace(frozen, graph=without_identities(frozen.graph, ends))
 
 
 def _needs_values(frozen: FrozenGraph) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -50,6 +51,7 @@ def to_onnx(
     """
     import tensorflow as tf
 
+    _import_tf2onnx()
     with (
         _LOCK,
         _quiet(),
@@ -109,6 +111,23 @@ def _convert(
     used = {node.domain for node in every_node(model.graph)} - declared - {""}
     model.opset_import.extend(onnx.helper.make_opsetid(domain, 1) for domain in sorted(used))
     return model
+
+
+def _import_tf2onnx() -> None:
+    """Imports tf2onnx without TensorFlow's loader of SavedModels, which takes half a second.
+
+    tf2onnx asks for one of its types together with one that no TensorFlow 2.21 has, and goes on
+    without both.
+    """
+    loader = "tensorflow.python.saved_model.load"
+    unused = "tf2onnx.tf_loader" not in sys.modules and loader not in sys.modules
+    if unused:
+        sys.modules[loader] = None  # type: ignore[assignment]
+    try:
+        import tf2onnx.tfonnx  # noqa: F401
+    finally:
+        if unused:
+            del sys.modules[loader]
 
 
 @contextlib.contextmanager

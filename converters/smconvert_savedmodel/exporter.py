@@ -25,6 +25,7 @@ class SavedModelExporter:
     format = "savedmodel"
     suffixes = ("",)
     accepts = frozenset({"compat", "version"})
+    live = True
 
     def destination(self, path: Path, options: TargetOptions) -> Path:
         """The folder itself, or the version's folder in it."""

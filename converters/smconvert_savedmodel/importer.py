@@ -83,8 +83,8 @@ class SavedModelImporter:
             },
         )
 
-    def load(self, path: Path, options: SourceOptions) -> CanonicalModel:
+    def load(self, path: Path, options: SourceOptions, *, live: bool = True) -> CanonicalModel:
         """Builds the canonical model."""
         from smconvert_savedmodel.load import load
 
-        return load(path, options)
+        return load(path, options, live=live)

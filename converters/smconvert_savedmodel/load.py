@@ -8,17 +8,21 @@ from typing import Any
 
 from smconvert.converters import SourceOptions
 from smconvert.errors import ConversionError, SourceError
-from smconvert.graph.cut import subgraph
+from smconvert.graph.cut import reached_from, subgraph
 from smconvert.graph.lift import lift
-from smconvert.graph.ops import ensure_importable, load_libraries
+from smconvert.graph.ops import ensure_importable, load_libraries, makes_resource
 from smconvert.graph.source import GraphSource
+from smconvert.graph.variables import Variables
 from smconvert.model import CanonicalModel, Provenance, Signature, SignatureInfo
 from smconvert_savedmodel import manifest
 from smconvert_savedmodel.source import is_object_based, read
 
 
-def load(path: Path, options: SourceOptions) -> CanonicalModel:
-    """The model; TF2's own loader is used where TF2 saved it and nothing is to be cut.
+def load(path: Path, options: SourceOptions, *, live: bool = True) -> CanonicalModel:
+    """The model.
+
+    TF2's own loader is used where TF2 saved it, nothing is to be cut, and either its objects are to
+    be ``live`` or the graph alone does not say what it computes.
 
     Raises:
         SourceError: a file is missing or damaged.
@@ -28,8 +32,20 @@ def load(path: Path, options: SourceOptions) -> CanonicalModel:
     source = read(path, options)
     own = not (options.inputs or options.outputs or options.cut_examples or options.fixed_inputs)
     if is_object_based(source.meta_graph) and source.meta_graph.signature_def and own:
-        return _objects(source, options)
-    return lift(source, options)
+        if live or not _is_self_contained(source, options):
+            return _objects(source, options)
+    return lift(source, options, live=live)
+
+
+def _is_self_contained(source: GraphSource, options: SourceOptions) -> bool:
+    """Whether all resources that the signatures take are variables that the checkpoint holds."""
+    fetches = [o.tensor for s in source.signatures for o in s.outputs if o.tensor]
+    variables = Variables(source, options.variable_map)
+    nodes = reached_from(source.meta_graph.graph_def, fetches)
+    return all(
+        variables.known(node) if node.op == "VarHandleOp" else not makes_resource(node.op)
+        for node in nodes
+    )
 
 
 def _objects(source: GraphSource, options: SourceOptions) -> CanonicalModel:

@@ -246,16 +246,30 @@ class Reader(Protocol):
 class Importer(Reader, Protocol):
     """A reader that can also build the canonical model."""
 
-    def load(self, path: Path, options: SourceOptions) -> CanonicalModel:
-        """Builds the model. Raises SourceError, UsageError or ConversionError."""
+    def load(self, path: Path, options: SourceOptions, *, live: bool = True) -> CanonicalModel:
+        """Builds the model.
+
+        Without ``live``, nobody will call it or save its objects: values may stay in the checkpoint
+        until they are asked for.
+
+        Raises SourceError, UsageError or ConversionError.
+        """
 
 
 class Exporter(Protocol):
-    """Writes a canonical model in one format."""
+    """Writes a canonical model in one format.
+
+    Attributes:
+        format: Its name.
+        suffixes: Those of the files it writes.
+        accepts: The options that mean something to it.
+        live: Whether it saves the model's own objects, and not only what its signatures compute.
+    """
 
     format: str
     suffixes: tuple[str, ...]
     accepts: frozenset[str]
+    live: bool
 
     def destination(self, path: Path, options: TargetOptions) -> Path:
         """The file or folder that appears last, by one rename, when the user names ``path``."""

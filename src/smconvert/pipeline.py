@@ -168,7 +168,7 @@ def convert(
 
     progress(f"reading {match.format}")
     before = fingerprint.take(match.path, source_options.checkpoint)
-    model = _load(importer, match, source_options, before)
+    model = _load(importer, match, source_options, before, live=exporter.live)
     if not checked:
         model = _with_change(model, "written without a check (--no-check)")
 
@@ -230,9 +230,14 @@ def run(
 
 
 def _load(
-    importer: Importer, match: Match, options: SourceOptions, before: fingerprint.Fingerprint
+    importer: Importer,
+    match: Match,
+    options: SourceOptions,
+    before: fingerprint.Fingerprint,
+    *,
+    live: bool = True,
 ) -> CanonicalModel:
-    model = importer.load(match.path, options)
+    model = importer.load(match.path, options, live=live)
     return replace(model, provenance=replace(model.provenance, sha256=before.sha256))
 
 

@@ -14,6 +14,7 @@ from smconvert.cli.convert import convert
 from smconvert.cli.doctor import doctor
 from smconvert.cli.inspect import inspect
 from smconvert.cli.run import run as run_command
+from smconvert.graph import tensorflow_parts
 
 app = typer.Typer(
     name="smconvert",
@@ -50,6 +51,7 @@ def main(
 
 def run() -> None:
     """The console script."""
+    tensorflow_parts.install()
     app()
 
 

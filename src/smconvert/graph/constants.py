@@ -10,10 +10,8 @@ from smconvert.graph.names import full, is_control, node_of, short
 from smconvert.graph.ops import ensure_importable
 from smconvert.graph.protos import graph_pb2, node_def_pb2
 from smconvert.graph.references import VARIABLES, has_references
+from smconvert.graph.simplify import FLOW
 from smconvert.model import Array, DType
-
-_FLOW = frozenset({"Enter", "Exit", "Switch", "Merge", "NextIteration", "LoopCond"})
-
 
 def evaluate(graph: graph_pb2.GraphDef, tensor: str) -> Array | None:
     """The value of a tensor that depends on nothing but constants; None if on more than that.
@@ -100,7 +98,7 @@ def _is_foldable(node: node_def_pb2.NodeDef) -> bool:
     (output,) = definition.output_arg
     several = output.number_attr or output.type_list_attr
     calls = any(v.HasField("func") or v.list.func for v in node.attr.values())
-    return not several and not calls and node.op not in _FLOW
+    return not several and not calls and node.op not in FLOW
 
 
 def constant(name: str, value: Array, dtype: DType) -> node_def_pb2.NodeDef:

@@ -26,6 +26,7 @@ from smconvert.graph.names import (
     unused_name,
 )
 from smconvert.graph.protos import graph_pb2, node_def_pb2
+from smconvert.graph.simplify import without_idle_edges
 from smconvert.graph.weights import Weight, kept_out, values_for_handles, weight_of
 from smconvert.graph.writes import without_unseen_writes
 from smconvert.model import Array, DType, Signature, TensorInfo
@@ -110,6 +111,7 @@ def freeze(signature: Signature) -> FrozenGraph:
     nodes_before = len(before.node) + sum(len(f.node_def) for f in before.library.function)
     function, changes = without_unseen_writes(signature)
     graph, weights = _valued(signature, function)
+    graph = without_idle_edges(graph)
     for node in graph.node:
         node.attr.pop("_output_shapes", None)
         node.attr.pop("_user_specified_name", None)
@@ -160,6 +162,8 @@ def _valued(signature: Signature, function: Any) -> tuple[graph_pb2.GraphDef, li
             where=f"signature {signature.name}",
             hint="convert to a SavedModel",
         )
+    for variable in handles.values():
+        tf_internals.ensure_initialized(variable)
     graph.CopyFrom(tf_internals.variables_to_constants(function).graph.as_graph_def())
     return kept_out(graph, [], KEPT_OUT_BYTES)
 

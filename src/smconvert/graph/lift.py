@@ -38,8 +38,10 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
-def lift(source: GraphSource, options: SourceOptions) -> CanonicalModel:
+def lift(source: GraphSource, options: SourceOptions, *, live: bool = True) -> CanonicalModel:
     """Builds the canonical model of a graph.
+
+    Without ``live``, its variables know where their values are, and do not hold them.
 
     Raises:
         SourceError: variables or assets are missing or do not fit.
@@ -51,7 +53,7 @@ def lift(source: GraphSource, options: SourceOptions) -> CanonicalModel:
     load_libraries(options.op_libraries)
     graph = source.meta_graph.graph_def
     fixed = _fixed(graph, options.fixed_inputs)
-    variables = Variables(source, options.variable_map)
+    variables = Variables(source, options.variable_map, live=live)
     tables = Tables(source)
     signatures: dict[str, Signature] = {}
     changes: list[str] = []

@@ -62,6 +62,14 @@ class Registry:
         ]
 
 
+def makes_resource(op: str) -> bool:
+    """Whether an op makes a variable, a table, or another thing that outlives a run."""
+    definition = registered_op(op)
+    return definition is not None and any(
+        arg.type == DType.RESOURCE.number for arg in definition.output_arg
+    )
+
+
 def arg_types(node: node_def_pb2.NodeDef, arg: Any) -> list[int]:
     """The type numbers of one argument, which may stand for several tensors (op_def.proto)."""
     if arg.type_list_attr:

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -69,6 +70,34 @@ def name_arguments(function: Any, names: Sequence[str]) -> Any:
 def capture(graph: Any, tensor: Any) -> Any:
     """The placeholder inside ``graph`` that stands for an outer tensor."""
     return graph.capture(tensor)
+
+
+def stored_variable(
+    name: str, dtype: str, shape: Sequence[int], read: Callable[[], Any]
+) -> Any:
+    """A variable without a value in TensorFlow; its ``numpy()`` is what ``read`` gives each time."""
+    variable = _stored()(name=name, dtype=dtype, shape=tuple(shape), trainable=False)
+    variable.read = read
+    return variable
+
+
+def ensure_initialized(variable: Any) -> None:
+    """Gives a stored variable its value; others have theirs."""
+    if isinstance(variable, _stored()):
+        variable.assign(variable.read())
+
+
+@cache
+def _stored() -> type:
+    from tensorflow.python.ops.resource_variable_ops import UninitializedVariable
+
+    class StoredVariable(UninitializedVariable):
+        read: Callable[[], Any]
+
+        def numpy(self) -> Any:
+            return self.read()
+
+    return StoredVariable
 
 
 def inline(graph: graph_pb2.GraphDef, fetches: Sequence[str]) -> graph_pb2.GraphDef:

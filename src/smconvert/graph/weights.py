@@ -115,7 +115,8 @@ def _become(
 
 def weight_of(node: str, variable: Any) -> Weight:
     """The weight that a ``tf.Variable`` is."""
-    shape = tuple(variable.value().shape.as_list())
+    known = variable.shape if variable.shape.is_fully_defined() else variable.value().shape
+    shape = tuple(known.as_list())
     return Weight(node, DType.from_label(variable.dtype.name), shape, variable.numpy)
 
 

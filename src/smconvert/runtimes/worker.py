@@ -21,6 +21,7 @@ import numpy as np
 
 from smconvert.converters import Executable
 from smconvert.errors import SmconvertError, Unavailable
+from smconvert.graph import tensorflow_parts
 from smconvert.model import Array, DType, SignatureInfo, TensorInfo
 from smconvert.runtimes import arrays
 from smconvert.runtimes.places import Place, place
@@ -62,6 +63,7 @@ def from_json(data: dict[str, Any]) -> Executable:
 def main(name: str, where: str, requests: int, answers: int) -> None:
     """Serves requests until the pipe closes; then this ends, whatever it is doing."""
     threading.Thread(target=_end_with_parent, args=(requests,), daemon=True).start()
+    tensorflow_parts.install()
     with os.fdopen(requests) as incoming, os.fdopen(answers, "w") as outgoing:
         (point,) = entry_points(group=RUNTIMES, name=name)
         runtime: Runtime = point.load()()
