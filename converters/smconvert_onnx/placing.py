@@ -83,7 +83,7 @@ def _name_before(ctx: Any, turned: str, result: tuple[str, Any, Any, Tensor]) ->
     """Has all that read a tensor read it transposed back."""
     name, dtype, shape, tensor = result
     transpose = ctx.get_node_by_output(turned)
-    readers = [n for n in ctx.get_nodes() if name in n.input and n is not transpose]
+    readers = [n for n in ctx.find_output_consumers(name) if n is not transpose]
     ctx.replace_all_inputs(name, turned, ops=readers)
     for own in (name, turned):
         ctx.set_dtype(own, dtype or _type(tensor))

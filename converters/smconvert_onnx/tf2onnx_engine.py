@@ -25,6 +25,7 @@ from smconvert_onnx.handlers.builder import ONNX_TYPES, QUANTIZED, Table
 from smconvert_onnx.insertion_order import insertion_order
 from smconvert_onnx.own_handlers import own_handlers
 from smconvert_onnx.paddings import merged_pads
+from smconvert_onnx.sweeps import single_sweeps
 from smconvert_onnx.walk import every_node
 
 MAX_OPSET = 18
@@ -56,6 +57,7 @@ def to_onnx(
         _LOCK,
         _quiet(),
         insertion_order(),
+        single_sweeps(),
         _unknown_ranks(),
         _more_types(),
         merged_pads(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 from smconvert.errors import ConversionError
 from smconvert.graph.cut import reached_from, subgraph
@@ -12,6 +13,7 @@ from smconvert.graph.protos import graph_pb2, node_def_pb2
 from smconvert.graph.references import VARIABLES, has_references
 from smconvert.graph.simplify import FLOW
 from smconvert.model import Array, DType
+
 
 def evaluate(graph: graph_pb2.GraphDef, tensor: str) -> Array | None:
     """The value of a tensor that depends on nothing but constants; None if on more than that.
@@ -73,7 +75,7 @@ def folded(graph: graph_pb2.GraphDef, ends: Collection[str], most: int) -> graph
         made = small - fixed
         read = {node_of(i) for n in graph.node if n.name not in made for i in n.input}
         wanted = sorted(made & read)
-        with tf.compat.v1.Session(graph=built) as session:
+        with tf.compat.v1.Session(graph=built, config=_unoptimized()) as session:
             values = session.run({name: f"{name}:0" for name in wanted})
         types = {name: built.get_tensor_by_name(f"{name}:0").dtype for name in wanted}
     result = graph_pb2.GraphDef()
@@ -86,6 +88,16 @@ def folded(graph: graph_pb2.GraphDef, ends: Collection[str], most: int) -> graph
         elif node.name not in made and (node.name not in fixed or node.name in read):
             result.node.add().CopyFrom(node)
     return result
+
+
+def _unoptimized() -> Any:
+    """A configuration for graphs that run once: TensorFlow would fold their constants itself first."""
+    import tensorflow as tf
+
+    config = tf.compat.v1.ConfigProto()
+    config.graph_options.rewrite_options.disable_meta_optimizer = True
+    config.graph_options.optimizer_options.opt_level = tf.compat.v1.OptimizerOptions.L0
+    return config
 
 
 def _is_foldable(node: node_def_pb2.NodeDef) -> bool:

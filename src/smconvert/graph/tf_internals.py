@@ -72,9 +72,7 @@ def capture(graph: Any, tensor: Any) -> Any:
     return graph.capture(tensor)
 
 
-def stored_variable(
-    name: str, dtype: str, shape: Sequence[int], read: Callable[[], Any]
-) -> Any:
+def stored_variable(name: str, dtype: str, shape: Sequence[int], read: Callable[[], Any]) -> Any:
     """A variable without a value in TensorFlow; its ``numpy()`` is what ``read`` gives each time."""
     variable = _stored()(name=name, dtype=dtype, shape=tuple(shape), trainable=False)
     variable.read = read
