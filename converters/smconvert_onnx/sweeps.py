@@ -1,8 +1,8 @@
 """tf2onnx's work on its whole graph, in one sweep over it each time. Tested with tf2onnx 1.17.
 
 After each of its 22 passes tf2onnx counts all ops, writes all nodes into protobufs, and looks for
-unused nodes once for each input and output; its sort looks for the next node among all that are left.
-The results are the same here, in the same order.
+unused nodes once for each input and output; its sort looks for the next node among all that are
+left. The results are the same here.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """tf2onnx's pass over transposes, in a tenth of the time. Tested with tf2onnx 1.17.
 
-The pass starts over after each of its steps, and tries every transpose again. A transpose that could
-not move can move only after something near it has changed, so that only those near the last step are
-tried again. The steps and their order are tf2onnx's own: another order leaves more transposes.
+The pass starts over after each of its steps, and tries every transpose again. A transpose that
+could not move can move only after something near it has changed, so that only those near the last
+step are tried again. The steps and their order are tf2onnx's own: another order leaves more
+transposes.
 """
 
 from __future__ import annotations

@@ -30,10 +30,10 @@ def load(path: Path, options: SourceOptions, *, live: bool = True) -> CanonicalM
         ConversionError: it needs what cannot be had.
     """
     source = read(path, options)
-    own = not (options.inputs or options.outputs or options.cut_examples or options.fixed_inputs)
-    if is_object_based(source.meta_graph) and source.meta_graph.signature_def and own:
-        if live or not _is_self_contained(source, options):
-            return _objects(source, options)
+    cut = options.inputs or options.outputs or options.cut_examples or options.fixed_inputs
+    signed = is_object_based(source.meta_graph) and source.meta_graph.signature_def
+    if signed and not cut and (live or not _is_self_contained(source, options)):
+        return _objects(source, options)
     return lift(source, options, live=live)
 
 

@@ -43,7 +43,7 @@ def quieten_tensorflow() -> None:
     with open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), 2)
     try:
-        importlib.import_module("tensorflow")
+        importlib.import_module("tensorflow.python.framework.ops")
     finally:
         os.dup2(kept, 2)
         os.close(kept)

@@ -91,7 +91,7 @@ def folded(graph: graph_pb2.GraphDef, ends: Collection[str], most: int) -> graph
 
 
 def _unoptimized() -> Any:
-    """A configuration for graphs that run once: TensorFlow would fold their constants itself first."""
+    """For graphs that run once: TensorFlow would fold their constants itself before."""
     import tensorflow as tf
 
     config = tf.compat.v1.ConfigProto()

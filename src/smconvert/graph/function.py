@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from smconvert.graph import tf_internals
+from smconvert.graph.library import numbered
 from smconvert.graph.names import is_control, node_of
 from smconvert.graph.protos import graph_pb2
 
@@ -33,7 +34,7 @@ def build(
     """
     import tensorflow as tf
 
-    body = without(graph, handles.keys())
+    body = numbered(without(graph, handles.keys()), tf_internals.unused_number())
     inner = tf_internals.empty_function_graph("imported")
     with inner.as_default():
         captured = {f"{n}:0": tf_internals.capture(inner, h) for n, h in handles.items()}

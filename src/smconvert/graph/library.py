@@ -42,17 +42,31 @@ def named_by_use(graph: graph_pb2.GraphDef) -> graph_pb2.GraphDef:
 
     The counters differ with what the process did before.
     """
-    found = called(graph.node, graph.library.function)
     names: dict[str, str] = {}
-    for name in found:
+    for name in called(graph.node, graph.library.function):
         plain = _COUNTERS.sub("", _PREFIX.sub("", name)) or "function"
         names[name] = unused_name(plain, set(names.values()))
+    return _renamed(graph, names)
+
+
+def numbered(graph: graph_pb2.GraphDef, number: int) -> graph_pb2.GraphDef:
+    """The graph with the functions that it calls, their names ended by a number.
+
+    TensorFlow knows one function by a name in a process, and files call theirs the same.
+    """
+    found = called(graph.node, graph.library.function)
+    return _renamed(graph, {name: f"{name}_{number}" for name in found})
+
+
+def _renamed(graph: graph_pb2.GraphDef, names: Mapping[str, str]) -> graph_pb2.GraphDef:
+    """The graph with the functions of ``names`` and no others, by their new names."""
+    known = {function.signature.name: function for function in graph.library.function}
     result = graph_pb2.GraphDef()
     result.CopyFrom(graph)
     result.ClearField("library")
-    for name, function in found.items():
+    for name in names:
         copy = result.library.function.add()
-        copy.CopyFrom(function)
+        copy.CopyFrom(known[name])
         copy.signature.name = names[name]
         _rename(copy.node_def, names)
     for gradient in graph.library.gradient:

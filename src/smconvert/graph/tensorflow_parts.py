@@ -1,10 +1,10 @@
 """TensorFlow, only as much of it as is used. Tested with TensorFlow 2.21.
 
-``import tensorflow`` imports every public name there is, and Keras: 2.6 s of CPU, which is more than
-the conversion of a small model. What smconvert and tf2onnx use of it comes from modules that load in
-0.7 s. After :func:`install`, ``import tensorflow`` gives a module that finds the names in ``PARTS``
-where they are defined, and becomes the whole package, in place, at the first name that it does not
-know.
+``import tensorflow`` imports every public name there is, and Keras: 2.6 s of CPU, which is more
+than the conversion of a small model. What smconvert and tf2onnx use of it comes from modules that
+load in 0.7 s. After :func:`install`, ``import tensorflow`` gives a module that finds the names in
+``PARTS`` where they are defined, and becomes the whole package, in place, at the first name that
+it does not know.
 
 It is installed by processes that are smconvert's own: the command line and the workers. A program
 that uses the Python API has the TensorFlow that it imports.
@@ -154,7 +154,7 @@ def whole() -> None:
         for name, value in list(vars(package).items()):
             if isinstance(value, _Parts):
                 delattr(package, name)
-        package.__class__ = ModuleType
+        package.__class__ = ModuleType  # type: ignore[assignment]
         assert package.__spec__.loader is not None
         package.__spec__.loader.exec_module(package)
 

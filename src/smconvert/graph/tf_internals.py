@@ -24,6 +24,13 @@ def registered_op(op: str) -> op_def_pb2.OpDef | None:
     return op_def_registry.get(op)
 
 
+def unused_number() -> int:
+    """A number that TensorFlow gives to no other function of this process (ops.uid)."""
+    from tensorflow.python.framework import ops
+
+    return int(ops.uid())
+
+
 def empty_function_graph(name: str) -> Any:
     """A FuncGraph to import nodes into."""
     from tensorflow.python.framework import func_graph
@@ -73,7 +80,7 @@ def capture(graph: Any, tensor: Any) -> Any:
 
 
 def stored_variable(name: str, dtype: str, shape: Sequence[int], read: Callable[[], Any]) -> Any:
-    """A variable without a value in TensorFlow; its ``numpy()`` is what ``read`` gives each time."""
+    """A variable without a value in TensorFlow; ``numpy()`` gives what ``read`` does, each time."""
     variable = _stored()(name=name, dtype=dtype, shape=tuple(shape), trainable=False)
     variable.read = read
     return variable
@@ -81,12 +88,12 @@ def stored_variable(name: str, dtype: str, shape: Sequence[int], read: Callable[
 
 def ensure_initialized(variable: Any) -> None:
     """Gives a stored variable its value; others have theirs."""
-    if isinstance(variable, _stored()):
+    if type(variable) is _stored():
         variable.assign(variable.read())
 
 
 @cache
-def _stored() -> type:
+def _stored() -> Any:
     from tensorflow.python.ops.resource_variable_ops import UninitializedVariable
 
     class StoredVariable(UninitializedVariable):
