@@ -369,7 +369,7 @@ def _source(
     if found.first.format == "onnx":
         return _Onnx(Path(path), folder / "a")
     importer, match = importer_for(Path(path))
-    model = importer.load(match.path, options)
+    model = importer.load(match.path, options, live=False)
     return _Graph(whole(freeze(model.signatures[matrix.signature.name])), folder)
 
 

@@ -24,6 +24,7 @@ from smconvert.graph.protos import graph_pb2, node_def_pb2
 from smconvert.graph.references import to_resources
 from smconvert.graph.source import GraphSource
 from smconvert.graph.tables import MUTABLE, STATIC, Tables
+from smconvert.graph.unwrap import unwrapped
 from smconvert.graph.variables import Variables
 from smconvert.model import (
     CanonicalModel,
@@ -62,7 +63,7 @@ def lift(source: GraphSource, options: SourceOptions, *, live: bool = True) -> C
         typed = _typed(graph, declared)
         part = cut(graph, typed, fixed)
         ensure_importable(part.graph)
-        part = replace(part, graph=to_resources(part.graph))
+        part = unwrapped(replace(part, graph=to_resources(part.graph)))
         bound = _Bound.of(part, variables, tables)
         function = _function(part, bound, typed, stripped)
         signatures[typed.name] = _signature(typed, function)
