@@ -40,6 +40,7 @@ GROUPS = (
     "neural_networks",
     "pooling",
     "quantization",
+    "quantization_gradients",
     "quantization_kernels",
     "random",
     "recurrent",
