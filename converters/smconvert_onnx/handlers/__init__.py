@@ -19,6 +19,7 @@ GROUPS = (
     "control_flow",
     "control_flow_lists",
     "convolutions",
+    "convolutions_gradients",
     "extensions",
     "images",
     "images_boxes",
