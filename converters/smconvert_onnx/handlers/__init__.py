@@ -39,6 +39,7 @@ GROUPS = (
     "mathematics_integers",
     "mathematics_special",
     "neural_networks",
+    "normalizations",
     "pooling",
     "quantization",
     "quantization_gradients",

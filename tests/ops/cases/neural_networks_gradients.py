@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from cases.neural_networks import _SUMS
 from proof import Case, Tolerance
-from values import BRAIN, FLOATS, HALF, SINGLE, plain
+from values import BRAIN, DOUBLE, FLOATS, HALF, SINGLE, plain, positive
 
 _IN_STEPS = {**_SUMS, HALF: Tolerance(rtol=2e-2, atol=1e-1)}
 """Sums that TensorFlow rounds to halves after each step."""
@@ -21,6 +22,7 @@ def cases() -> Iterator[Case]:
     yield from _filters()
     yield from _filters_of_volumes()
     yield from _depthwise_filters()
+    yield from _normalizations()
 
 
 def _filters() -> Iterator[Case]:
@@ -140,3 +142,63 @@ def _depthwise_filters() -> Iterator[Case]:
                     constants,
                     _SUMS[dtype],
                 )
+
+
+def _normalizations() -> Iterator[Case]:
+    for op in ("FusedBatchNormGrad", "FusedBatchNormGradV2", "FusedBatchNormGradV3"):
+        for dtype in (SINGLE,) if op == "FusedBatchNormGrad" else (SINGLE, HALF, BRAIN):
+            for training in (False, True):
+                for shape in ((2, 3, 4, 3), (1, 1, 1, 3), (0, 3, 4, 3)):
+                    yield _batch_gradient(op, dtype, shape, training, "NHWC")
+            yield _batch_gradient(op, dtype, (2, 3, 4, 2), True, "NCHW")
+            if op.endswith("V3"):
+                for training in (False, True):
+                    yield _batch_gradient(op, dtype, (2, 3, 2, 2, 3), training, "NDHWC")
+                yield _batch_gradient(op, dtype, (2, 3, 2, 2, 2), True, "NCDHW")
+    for dtype in (SINGLE, DOUBLE, HALF):
+        for shape in ((2, 3, 4, 3), (1, 1, 1, 3), (0, 3, 4, 3)):
+            for scaled in (False, True):
+                names = ("m", "gamma", "beta")
+                statistics = {n: plain(dtype, (3,), i) for i, n in enumerate(names, 3)}
+                given = {"t": plain(dtype, shape), **statistics, "v": positive(dtype, (3,), 6)}
+                back = {**given, "backprop": plain(dtype, shape, 1)}
+                del back["beta"]
+                for suffix, inputs in (("", given), ("Grad", back)):
+                    yield Case(
+                        f"BatchNormWithGlobalNormalization{suffix}",
+                        inputs,
+                        {"variance_epsilon": 1e-3, "scale_after_normalization": scaled},
+                        tolerance=_IN_STEPS[dtype],
+                        producer=8,
+                    )
+    for dtype in (SINGLE, HALF):
+        for radius, bias, alpha, beta in ((5, 1.0, 1.0, 0.5), (1, 2.0, 0.5, 0.75), (0, 1.0, 1, 1)):
+            for shape in ((2, 3, 4, 7), (0, 3, 4, 7), (1, 1, 1, 3)):
+                attributes = {"depth_radius": radius, "bias": bias, "alpha": alpha, "beta": beta}
+                x = plain(dtype, shape)
+                y = tf.raw_ops.LRN(input=tf.constant(x), **attributes).numpy()
+                yield Case(
+                    "LRNGrad",
+                    {"input_grads": plain(dtype, shape, 1), "input_image": x, "output_image": y},
+                    attributes,
+                    tolerance=_IN_STEPS[dtype],
+                )
+
+
+def _batch_gradient(
+    op: str, dtype: np.dtype[Any], shape: tuple[int, ...], training: bool, layout: str
+) -> Case:
+    reserved = [f"reserve_space_{i}" for i in range(1, 4 if op.endswith("V3") else 3)]
+    return Case(
+        op,
+        {
+            "y_backprop": plain(dtype, shape),
+            "x": plain(dtype, shape, 1),
+            "scale": plain(SINGLE, (3,), 2),
+            **{name: positive(SINGLE, (3,), i) for i, name in enumerate(reserved, 3)},
+        },
+        {"is_training": training, "epsilon": 1e-3, "data_format": layout},
+        tolerance=_IN_STEPS[dtype],
+        # The others are for nothing yet.
+        outputs=(0, 1, 2),
+    )
