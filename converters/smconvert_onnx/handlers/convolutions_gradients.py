@@ -40,14 +40,17 @@ class FilterGradient:
         inner = g.constant([1]) if depthwise else g.Slice(sizes, [rank], [rank + 1])
         groups = g.Div(part(g, x, rank + 1, 1), g.Max(inner, 1))
         elements = g.ReduceProd(g.Slice(sizes, [0], [rank]), keepdims=1)
-        seen = g.Concat([-1], elements, groups, inner, axis=0)
-        left = g.Transpose(g.Reshape(found, seen), perm=[2, 1, 3, 0])
         places = g.ReduceProd(g.Slice(g.shape(grad), [0], [-1]), keepdims=1)
-        left = reshaped(g, left, g.Concat(groups, g.Mul(elements, inner), places, axis=0))
+        # No places are in front, where a 0 means 0 before opset 14 as well.
+        left = reshaped(g, found, g.Concat(places, elements, groups, inner, axis=0))
+        left = g.Transpose(left, perm=[0, 2, 1, 3])
+        rows = g.Mul(elements, inner)
+        left = reshaped(g, left, g.Concat(places, groups, rows, axis=0))
         each = g.Div(part(g, grad, rank + 1, 1), groups)
         right = reshaped(g, single(g, grad), g.Concat(places, groups, each, axis=0))
-        # The second reshape is for ONNX Runtime 1.31, which fails where it fuses the two.
-        right = g.Transpose(right, perm=[1, 0, 2])
+        # ONNX Runtime 1.31 fails where it fuses a transpose and a product: a reshape is between.
+        left, right = g.Transpose(left, perm=[1, 2, 0]), g.Transpose(right, perm=[1, 0, 2])
+        left = reshaped(g, left, g.Concat(groups, rows, places, axis=0))
         right = reshaped(g, right, g.Concat(groups, places, each, axis=0))
         count = None if grad.sizes is None else prod(grad.sizes[:-1])
         made = product(

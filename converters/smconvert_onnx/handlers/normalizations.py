@@ -87,14 +87,15 @@ class OldBatchGradient:
         product = g.ReduceSum(g.Mul(grad, rest), axes, keepdims=0)
         spread = g.Add(single(g, variance), op.attr("variance_epsilon"))
         steep = g.Div(g.Mul(factor, -0.5), spread)
+        of_scale = g.Mul(product, inverse)
+        if not scaled:
+            of_scale = g.Expand(g.constant(0, scale.dtype), g.Shape(scale))
         made = (
             g.Mul(grad, factor),
             g.Neg(g.Mul(of_offset, factor)),
             g.Mul(product, steep),
             of_offset,
-            g.Mul(product, inverse)
-            if scaled
-            else g.Expand(g.constant(0, scale.dtype), g.Shape(scale)),
+            of_scale,
         )
         return tuple(g.cast(value, x.dtype) for value in made)
 
