@@ -48,6 +48,7 @@ GROUPS = (
     "quantization_kernels",
     "random",
     "recurrent",
+    "recurrent_gradients",
     "reductions",
     "reductions_order",
     "reductions_segments",

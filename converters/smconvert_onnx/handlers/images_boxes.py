@@ -62,6 +62,7 @@ def across(g: Builder, first: Tensor, last: Tensor, size: Tensor, steps: Tensor)
 
 
 def is_within(g: Builder, place: Tensor, size: Tensor) -> Tensor:
+    """Whether places lie between the first and the last of so many pixels."""
     last = g.cast(g.Sub(size, 1), FLOAT)
     return g.And(g.GreaterOrEqual(place, 0.0), g.LessOrEqual(place, last))
 
