@@ -55,6 +55,7 @@ GROUPS = (
     "signal",
     "sparse",
     "sparse_arithmetic",
+    "sparse_gradients",
     "sparse_ragged",
     "text",
     "text_pieces",

@@ -155,8 +155,7 @@ class BlockLstmGradient:
             dcs, gates = cell.step(g, values, before, dcs, dh)
             # What is beyond the steps may be anything; Scan wants to know the rank of it.
             results = (dcs, g.MatMul(gates, back), gates)
-            kept = [g.Reshape(g.Where(counts, r, 0), [0, -1]) for r in results]
-            return kept
+            return [g.Reshape(g.Where(counts, r, 0), [0, -1]) for r in results]
 
         state = (cs_prev.dtype, (None, None))
         body = g.body([*[state] * 10, (DType.BOOL, (None, None))], step)
