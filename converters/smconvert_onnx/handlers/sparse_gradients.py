@@ -53,7 +53,9 @@ class SegmentGradient:
             found, places = g.Slice(every, [0], [-1]), g.Slice(numbers, [0], [-1])
             count = g.Shape(found)
         made = gathered_by(g, op, "add", g.Gather(matrix, ids), places, count)
-        result = g.cast(reshaped(g, made, g.Concat(count, inner, axis=0)), grad.dtype)
+        if grad.rank != 2:
+            made = reshaped(g, made, g.Concat(count, inner, axis=0))
+        result = g.cast(made, grad.dtype)
         return result if found is None else (result, g.cast(found, indices.dtype))
 
 
