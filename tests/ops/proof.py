@@ -73,6 +73,7 @@ class Case:
         outputs: Which outputs count; None for all.
         refusable: Whether a refusal is as good as a result: what ONNX cannot say for these values.
         shapes: What may be tried to be unknown.
+        producer: The version of the graph, where TensorFlow refuses the op in newer ones.
     """
 
     op: str
@@ -83,6 +84,7 @@ class Case:
     outputs: tuple[int, ...] | None = None
     refusable: bool = False
     shapes: tuple[Shapes, ...] = tuple(Shapes)
+    producer: int = tf.version.GRAPH_DEF_VERSION
 
     @property
     def dtype(self) -> str:
@@ -124,6 +126,9 @@ def build(cases: Sequence[Case], shapes: Shapes) -> Built:
     """The graph; raises what TensorFlow raises where it refuses one of the cases."""
     inputs, outputs, feeds, of_case = [], [], {}, []
     with tf.Graph().as_default() as graph:
+        # A graph is of the oldest version of what is imported into it.
+        versions = {"producer": min(case.producer for case in cases)}
+        tf.graph_util.import_graph_def(tf.compat.v1.GraphDef(versions=versions), name="")
         for number, case in enumerate(cases):
             given: dict[str, Any] = {}
             for name, value in case.inputs.items():

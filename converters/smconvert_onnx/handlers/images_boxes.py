@@ -22,8 +22,8 @@ class CropAndResize:
     ) -> Tensor:
         pixels = Pixels(g, g.cast(images, FLOAT))
         sides = [g.Unsqueeze(s, [1]) for s in coordinates(g, boxes)]
-        in_y = _across(g, sides[0], sides[2], pixels.height, element(g, size, 0))
-        in_x = _across(g, sides[1], sides[3], pixels.width, element(g, size, 1))
+        in_y = across(g, sides[0], sides[2], pixels.height, element(g, size, 0))
+        in_x = across(g, sides[1], sides[3], pixels.width, element(g, size, 1))
         y, x = g.Unsqueeze(in_y, [2]), g.Unsqueeze(in_x, [1])
         image = g.Unsqueeze(g.cast(batch, INT64), [1, 2])
         if op.attr("method") == "nearest":
@@ -35,7 +35,7 @@ class CropAndResize:
             value = pixels.at(image, rows, columns)
         else:
             value = _between(g, pixels, image, y, x)
-        within = g.And(_within(g, y, pixels.height), _within(g, x, pixels.width))
+        within = g.And(is_within(g, y, pixels.height), is_within(g, x, pixels.width))
         outside = float(op.attr("extrapolation_value"))
         result: Tensor = g.Where(g.Unsqueeze(within, [3]), value, outside)
         return result
@@ -47,7 +47,7 @@ def coordinates(g: Builder, boxes: Tensor) -> tuple[Tensor, ...]:
     return tuple(g.Squeeze(column, [-1]) for column in columns)
 
 
-def _across(g: Builder, first: Tensor, last: Tensor, size: Tensor, steps: Tensor) -> Tensor:
+def across(g: Builder, first: Tensor, last: Tensor, size: Tensor, steps: Tensor) -> Tensor:
     """Where the pixels of a crop lie between two sides [boxes, 1], float32 [boxes, steps]."""
     steps = g.cast(steps, INT64)
     extent = g.cast(g.Sub(size, 1), FLOAT)
@@ -61,7 +61,8 @@ def _across(g: Builder, first: Tensor, last: Tensor, size: Tensor, steps: Tensor
     return g.Where(g.Greater(steps, 1), many, middle)
 
 
-def _within(g: Builder, place: Tensor, size: Tensor) -> Tensor:
+def is_within(g: Builder, place: Tensor, size: Tensor) -> Tensor:
+    """Whether places lie between the first and the last of so many pixels."""
     last = g.cast(g.Sub(size, 1), FLOAT)
     return g.And(g.GreaterOrEqual(place, 0.0), g.LessOrEqual(place, last))
 

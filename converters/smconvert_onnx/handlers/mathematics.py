@@ -10,7 +10,7 @@ import numpy as np
 from smconvert.model import DType, Shape
 from smconvert_onnx.handlers.builder import Builder, Handler, Op, Tensor
 from smconvert_onnx.handlers.matrices import reshaped
-from smconvert_onnx.handlers.precision import FLOATS, HALVES, UNSIGNED, single
+from smconvert_onnx.handlers.precision import FLOATS, UNSIGNED, in_digits, single
 
 
 class Add:
@@ -59,7 +59,7 @@ def _of_floats(g: Builder, op: str, x: Tensor, y: Tensor) -> Tensor:
     if op in {"Div", "RealDiv"}:
         return g.Div(x, y)
     if op in {"FloorDiv", "TruncateDiv"}:
-        ratio = _rounded(g, g.Div(single(g, x), single(g, y)), x.dtype)
+        ratio = in_digits(g, g.Div(single(g, x), single(g, y)), x.dtype)
         floor = g.Floor(ratio)
         if op == "TruncateDiv":
             floor = g.Where(g.Less(ratio, 0), g.Ceil(ratio), floor)
@@ -69,18 +69,6 @@ def _of_floats(g: Builder, op: str, x: Tensor, y: Tensor) -> Tensor:
         return rest
     unlike = g.Xor(g.Less(y, 0), g.Less(rest, 0))
     return g.Where(g.And(unlike, g.Not(g.Equal(rest, 0))), g.Add(rest, y), rest)
-
-
-def _rounded(g: Builder, ratio: Tensor, dtype: DType) -> Tensor:
-    """A float32 quotient to the digits of a half (Veltkamp's splitting).
-
-    It stays float32: of two casts in a row ONNX Runtime leaves none.
-    """
-    if dtype not in HALVES:
-        return ratio
-    wide = g.Mul(ratio, 2.0 ** (13 if dtype is DType.FLOAT16 else 16) + 1)
-    short = g.Sub(wide, g.Sub(wide, ratio))
-    return g.Where(g.Or(g.IsInf(wide), g.IsNaN(wide)), ratio, short)
 
 
 def _of_integers(g: Builder, op: str, x: Tensor, y: Tensor) -> Tensor:

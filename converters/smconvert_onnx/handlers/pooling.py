@@ -202,13 +202,13 @@ def _with_places(
     place = g.Add(g.Mul(g.Unsqueeze(rows, [1, 3]), width), across)
     place = reshaped(g, place, g.Concat([1], g.Slice(shape, [1], [4]), [1], axis=0))
     place = g.Add(g.Mul(place, channels), g.Range(0, channels, 1))
-    largest = _first_largest(g, found)
+    largest = first_largest(g, found)
     place = g.GatherElements(g.Expand(place, g.Shape(found)), largest, axis=3)
     y = g.GatherElements(found, largest, axis=3)
     return g.Squeeze(y, [3]), replace_shape(g.Squeeze(place, [3]), None)
 
 
-def _first_largest(g: Builder, found: Tensor) -> Tensor:
+def first_largest(g: Builder, found: Tensor) -> Tensor:
     """Where along axis 3 it lies."""
     if found.dtype not in FLOATS:
         return g.ArgMax(comparable(g, found), axis=3, keepdims=1)

@@ -24,6 +24,18 @@ def in_double(g: Builder, function: Callable[..., Tensor], *given: Tensor) -> Te
     return g.cast(made, given[0].dtype)
 
 
+def in_digits(g: Builder, x: Tensor, dtype: DType) -> Tensor:
+    """A float32 number to the digits of a half (Veltkamp's splitting).
+
+    It stays float32: of two casts in a row ONNX Runtime leaves none.
+    """
+    if dtype not in HALVES:
+        return x
+    wide = g.Mul(x, 2.0 ** (13 if dtype is DType.FLOAT16 else 16) + 1)
+    short = g.Sub(wide, g.Sub(wide, x))
+    return g.Where(g.Or(g.IsInf(wide), g.IsNaN(wide)), x, short)
+
+
 @dataclass(frozen=True)
 class Elementwise:
     """An op that is a function of floating-point numbers; halves are computed in float32.

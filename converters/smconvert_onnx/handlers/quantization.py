@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from smconvert.model import DType
@@ -15,6 +17,27 @@ def rounded(g: Builder, x: Tensor) -> Tensor:
     whole = g.Floor(g.Abs(x))
     up = g.Not(g.Less(g.Sub(g.Abs(x), whole), 0.5))
     return g.Mul(g.Sign(x), g.Add(whole, g.cast(up, x.dtype)))
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Evenly spaced numbers, of which 0 is one: their ends, and the space between two."""
+
+    low: Tensor
+    high: Tensor
+    scale: Tensor
+    inverse: Tensor
+
+
+def nudged(g: Builder, op: Op, low: Tensor, high: Tensor) -> Grid:
+    """The grid of a range, moved so that it holds 0 (fake_quant_ops_functor.h, Nudge)."""
+    first = float(bool(op.attr("narrow_range")))
+    last = float(2 ** op.attr("num_bits") - 1)
+    span = g.Sub(high, low)
+    scale = g.Div(span, last - first)
+    zero = rounded(g, g.Max(g.Min(g.Sub(first, g.Div(low, scale)), last), first))
+    low, high = (g.Mul(g.Sub(end, zero), scale) for end in (first, last))
+    return Grid(low, high, scale, g.Div(last - first, span))
 
 
 class FakeQuant:
@@ -37,17 +60,10 @@ class FakeQuant:
         if low is None or high is None:
             low = g.constant(op.attr("min"), DType.FLOAT32)
             high = g.constant(op.attr("max"), DType.FLOAT32)
-        first = float(bool(op.attr("narrow_range")))
-        last = float(2 ** op.attr("num_bits") - 1)
-        span = g.Sub(high, low)
-        scale = g.Div(span, last - first)
-        inverse = g.Div(last - first, span)
-        zero = rounded(g, g.Max(g.Min(g.Sub(first, g.Div(low, scale)), last), first))
-        nudged_low = g.Mul(g.Sub(first, zero), scale)
-        nudged_high = g.Mul(g.Sub(last, zero), scale)
-        middle = g.Floor(g.Add(g.Mul(g.Neg(nudged_low), inverse), 0.5))
-        steps = g.Mul(g.Sub(g.Max(g.Min(x, nudged_high), nudged_low), nudged_low), inverse)
-        made = g.Mul(g.Floor(g.Add(g.Sub(steps, middle), 0.5)), scale)
+        grid = nudged(g, op, low, high)
+        middle = g.Floor(g.Add(g.Mul(g.Neg(grid.low), grid.inverse), 0.5))
+        steps = g.Mul(g.Sub(g.Max(g.Min(x, grid.high), grid.low), grid.low), grid.inverse)
+        made = g.Mul(g.Floor(g.Add(g.Sub(steps, middle), 0.5)), grid.scale)
         if op.type == "FakeQuantWithMinMaxArgs":
             return made
         nothing = g.And(g.Equal(low, 0), g.Equal(high, 0))

@@ -71,11 +71,21 @@ def _log_sum_exp(g: Builder, a: Tensor, b: Tensor) -> Tensor:
 
 
 class TopK:
-    """The largest, the earlier of equal ones first; also where no order is asked (topk_op.cc)."""
+    """The largest, the earlier of equal ones first; also where no order is asked (topk_op.cc).
 
-    ops = ("TopK", "TopKV2")
+    On a CPU ApproxTopK is the same, and has no kernel but for the largest along the last axis.
+    """
+
+    ops = ("TopK", "TopKV2", "ApproxTopK")
 
     def emit(self, g: Builder, op: Op, x: Tensor, k: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        if op.type == "ApproxTopK" and not (
+            op.attr("is_max_k") and op.attr("reduction_dimension") == -1
+        ):
+            op.refuse(
+                "TensorFlow finds on a CPU only the largest along the last axis",
+                "use tf.math.top_k in its place",
+            )
         if k is None:
             count = g.constant([op.attr("k")], DType.INT64)
         else:

@@ -14,7 +14,7 @@ from smconvert_onnx.handlers.sparse_order import column, indices_of, places, wid
 _HALVES = frozenset({DType.FLOAT16, DType.BFLOAT16})
 
 
-def _sums(
+def sums(
     g: Builder, op: Op, values: Tensor, ids: Tensor, count: Tensor, kind: str = "add"
 ) -> Tensor:
     """Values [n] reduced to [count] by their ids."""
@@ -53,7 +53,7 @@ class DenseAdd:
         self, g: Builder, op: Op, indices: Tensor, values: Tensor, shape: Tensor, b: Tensor
     ) -> Tensor:
         indices, shape = wide(g, indices, shape)
-        added = _sums(g, op, values, places(g, indices, shape), product(g, shape))
+        added = sums(g, op, values, places(g, indices, shape), product(g, shape))
         return reshaped(g, g.Add(flat(g, b), added), g.shape(b))
 
 
@@ -83,9 +83,9 @@ class Softmax:
         x = g.cast(values, kind)
         outer = g.Slice(indices, [0], [-1], [1])
         groups = _Groups(g, places(g, outer, g.Slice(shape, [0], [-1])))
-        largest = _sums(g, op, x, groups.ids, groups.count, "max")
+        largest = sums(g, op, x, groups.ids, groups.count, "max")
         powers = g.Exp(g.Sub(x, g.Gather(largest, groups.ids)))
-        total = _sums(g, op, powers, groups.ids, groups.count)
+        total = sums(g, op, powers, groups.ids, groups.count)
         return g.cast(g.Div(powers, g.Gather(total, groups.ids)), values.dtype)
 
 
@@ -115,11 +115,11 @@ class Reduce:
         ids = places(g, g.Gather(indices, kept, axis=1), inner)
         count = product(g, inner)
         if op.type == "SparseReduceSum":
-            made = _sums(g, op, values, ids, count)
+            made = sums(g, op, values, ids, count)
         else:
             ones = g.Expand(np.int64(1), g.Shape(ids))
-            there = _sums(g, op, ones, ids, count)
-            made = g.Where(g.Equal(there, 0), 0, _sums(g, op, values, ids, count, "max"))
+            there = sums(g, op, ones, ids, count)
+            made = g.Where(g.Equal(there, 0), 0, sums(g, op, values, ids, count, "max"))
         return reshaped(g, made, after)
 
 
@@ -134,7 +134,7 @@ class ReduceToSparse:
         kept, inner, after = _kept(g, op, shape, axes)
         groups = _Groups(g, places(g, g.Gather(indices, kept, axis=1), inner))
         kind = "add" if op.type == "SparseReduceSumSparse" else "max"
-        made = _sums(g, op, values, groups.ids, groups.count, kind)
+        made = sums(g, op, values, groups.ids, groups.count, kind)
         return indices_of(g, groups.numbers, after), made, after
 
 
@@ -171,9 +171,9 @@ class Add:
         threshold: Tensor,
     ) -> tuple[Tensor, ...]:
         groups = _Groups(g, _both(g, a_shape, a_indices, b_indices))
-        total = _sums(g, op, g.Concat(a_values, b_values, axis=0), groups.ids, groups.count)
+        total = sums(g, op, g.Concat(a_values, b_values, axis=0), groups.ids, groups.count)
         ones = g.Expand(np.int64(1), g.Shape(groups.ids))
-        alone = g.Equal(_sums(g, op, ones, groups.ids, groups.count), 1)
+        alone = g.Equal(sums(g, op, ones, groups.ids, groups.count), 1)
         # A sum that is NaN is left out.
         kept = g.Or(alone, g.LessOrEqual(threshold, g.Abs(total)))
         numbers = g.Compress(groups.numbers, kept, axis=0)
@@ -199,8 +199,8 @@ class Extreme:
     ) -> tuple[Tensor, Tensor]:
         groups = _Groups(g, _both(g, a_shape, a_indices, b_indices))
         split = g.Shape(a_values)
-        a = _sums(g, op, a_values, g.Slice(groups.ids, [0], split), groups.count)
-        b = _sums(g, op, b_values, g.Slice(groups.ids, split, [2**62]), groups.count)
+        a = sums(g, op, a_values, g.Slice(groups.ids, [0], split), groups.count)
+        b = sums(g, op, b_values, g.Slice(groups.ids, split, [2**62]), groups.count)
         kind = "Max" if op.type == "SparseSparseMaximum" else "Min"
         return indices_of(g, groups.numbers, a_shape), g.node(kind, a, b)
 
@@ -228,12 +228,12 @@ class Bincount:
         ones = g.Expand(g.constant(1, weights.dtype), g.Shape(ids))
         cells = g.Mul(count, width)
         if op.attr("binary_output"):
-            made = _sums(g, op, g.cast(ones, DType.INT64), ids, cells)
+            made = sums(g, op, g.cast(ones, DType.INT64), ids, cells)
             made = g.cast(g.Greater(made, 0), weights.dtype)
         else:
             # As many as there are numbers: the weights, or ones where there are none.
             amounts = g.Slice(g.Concat(weights, ones, axis=0), [0], g.Shape(ids))
-            made = _sums(g, op, amounts, ids, cells)
+            made = sums(g, op, amounts, ids, cells)
         if op.outputs[0].shape is not None and len(op.outputs[0].shape) == 1:
             return made
         return reshaped(g, made, g.Concat(count, width, axis=0))
@@ -255,29 +255,6 @@ def _rows_of(g: Builder, splits: Tensor) -> Tensor:
     return g.ReduceSum(g.cast(begun, DType.INT64), [1], keepdims=0)
 
 
-class SegmentGradient:
-    """The gradient of rows that are looked up and summed (segment_reduction_ops_impl.h)."""
-
-    ops = ("SparseSegmentSumGrad", "SparseSegmentMeanGrad", "SparseSegmentSqrtNGrad")
-
-    def emit(
-        self, g: Builder, op: Op, grad: Tensor, indices: Tensor, ids: Tensor, count: Tensor
-    ) -> Tensor:
-        indices, ids = wide(g, indices, ids)
-        kind = DType.FLOAT32 if grad.dtype in _HALVES else grad.dtype
-        inner = g.Slice(g.shape(grad), [1], [2**62])
-        rows = g.Slice(g.shape(grad), [0], [1])
-        matrix = reshaped(g, g.cast(grad, kind), g.Concat(rows, product(g, inner), axis=0))
-        if op.type != "SparseSegmentSumGrad":
-            ones = g.Expand(g.constant(1, kind), g.Shape(ids))
-            members = g.Unsqueeze(g.Max(_sums(g, op, ones, ids, rows), 1), [1])
-            mean = op.type == "SparseSegmentMeanGrad"
-            matrix = g.Div(matrix, members if mean else g.Sqrt(members))
-        count = g.Reshape(g.cast(count, DType.INT64), [1])
-        made = gathered_by(g, op, "add", g.Gather(matrix, ids), indices, count)
-        return g.cast(reshaped(g, made, g.Concat(count, inner, axis=0)), grad.dtype)
-
-
 HANDLERS: tuple[Handler, ...] = (
     MatMul(),
     DenseAdd(),
@@ -288,5 +265,4 @@ HANDLERS: tuple[Handler, ...] = (
     Add(),
     Extreme(),
     Bincount(),
-    SegmentGradient(),
 )
