@@ -39,6 +39,7 @@ GROUPS = (
     "mathematics_integers",
     "mathematics_integrals",
     "mathematics_special",
+    "mathematics_zeta",
     "neural_networks",
     "pooling",
     "quantization",

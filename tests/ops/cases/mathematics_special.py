@@ -48,3 +48,32 @@ def cases() -> Iterator[Case]:
             yield Case(op, {"x": spread(dtype)}, tolerance=near(dtype))
             for shape in ((), (0, 2), (2, 3)):
                 yield Case(op, {"x": np.asarray(plain(dtype, shape))}, tolerance=near(dtype))
+    for dtype in (SINGLE, DOUBLE):
+        yield from _pairs(dtype)
+
+
+def _pairs(dtype: np.dtype) -> Iterator[Case]:
+    orders = [0, 1, 2, 3, 4, 7, 10, 1.5, 2.5, -1, 0.5, 1.01, 20, 100, np.inf, np.nan]
+    places = [1, 1.5, 2, 0.1, 0.01, 3, 9, 10, 50, 1e3, 0, -0.5, -1, -2.25, -7.5, np.inf, np.nan]
+    n, x = (a.ravel().astype(dtype) for a in np.meshgrid(orders, places))
+    # Between the terms on both sides of 0 there is little left.
+    given = near(dtype, 20)
+    # The kernel of float32 itself has no digits there.
+    huge = ((n > 5) & (x == 1e3) | (n >= 20) & (x == -7.5)) & (dtype == SINGLE)
+    for one, other in (
+        (n[~huge], x[~huge]),
+        (np.full((2, 1), 3, dtype), plain(dtype, (3,)) * 4),
+        (np.array(2, dtype), np.array(1.25, dtype)),
+        (np.ones((0, 2), dtype), np.ones((1,), dtype)),
+    ):
+        yield Case("Zeta", {"x": one, "q": other}, tolerance=given)
+        yield Case("Polygamma", {"a": one, "x": other}, tolerance=given)
+    odd = edges(dtype)
+    last = ml_dtypes.finfo(dtype)
+    more = [last.smallest_normal * 2**k for k in (0, 1, 2, 23, 24, 25, 52, 53, 54)]
+    odd = np.concatenate([odd, np.array([*more, *(-v for v in more), 1 - last.epsneg], dtype)])
+    x, y = (a.ravel() for a in np.meshgrid(odd, odd))
+    yield Case("NextAfter", {"x1": x, "x2": y})
+    for one, other in (((2, 1), (3,)), ((), (2,)), ((0, 2), (2,)), ((), ())):
+        given_two = {"x1": plain(dtype, one), "x2": plain(dtype, other, 1)}
+        yield Case("NextAfter", {name: np.asarray(v, dtype) for name, v in given_two.items()})
