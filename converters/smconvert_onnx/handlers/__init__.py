@@ -36,6 +36,7 @@ GROUPS = (
     "mathematics_casts",
     "mathematics_functions",
     "mathematics_gradients",
+    "mathematics_incomplete",
     "mathematics_integers",
     "mathematics_integrals",
     "mathematics_special",

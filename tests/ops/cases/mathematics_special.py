@@ -50,6 +50,7 @@ def cases() -> Iterator[Case]:
                 yield Case(op, {"x": np.asarray(plain(dtype, shape))}, tolerance=near(dtype))
     for dtype in (SINGLE, DOUBLE):
         yield from _pairs(dtype)
+        yield from _incomplete(dtype)
 
 
 def _pairs(dtype: np.dtype) -> Iterator[Case]:
@@ -77,3 +78,37 @@ def _pairs(dtype: np.dtype) -> Iterator[Case]:
     for one, other in (((2, 1), (3,)), ((), (2,)), ((0, 2), (2,)), ((), ())):
         given_two = {"x1": plain(dtype, one), "x2": plain(dtype, other, 1)}
         yield Case("NextAfter", {name: np.asarray(v, dtype) for name, v in given_two.items()})
+
+
+def _incomplete(dtype: np.dtype) -> Iterator[Case]:
+    few = [0.01, 0.3, 0.5, 1, 1.5, 2, 7, 20, 60]
+    orders = [*few, 0, -1, np.inf, np.nan]
+    places = [*few, 1e-3, 0, -1, np.inf, np.nan]
+    a, x = (v.ravel().astype(dtype) for v in np.meshgrid(orders, places))
+    both_infinite = np.isinf(a) & np.isinf(x)
+    a, x = a[~both_infinite], x[~both_infinite]
+    far = Tolerance(rtol=1e-4, atol=1e-5) if dtype == SINGLE else Tolerance(0, 1e-12, 1e-12)
+    for one, other in (
+        (a, x),
+        (np.array(2.5, dtype), np.array(1, dtype)),
+        (np.full((2, 1), 3, dtype), np.abs(plain(dtype, (3,)))),
+        (np.ones((0, 2), dtype), np.ones((2,), dtype)),
+    ):
+        for op in ("Igamma", "Igammac", "IgammaGradA"):
+            yield Case(op, {"a": one, "x": other}, tolerance=far)
+        yield Case("RandomGammaGrad", {"alpha": one, "sample": other}, tolerance=far)
+    parts = [0.2, 0.5, 1, 2, 7, 50, 0, -1, np.inf, np.nan]
+    a, b, x = (
+        v.ravel().astype(dtype)
+        for v in np.meshgrid(parts, parts, [0, 1e-3, 0.2, 0.5, 0.75, 0.999, 1, -0.1, 1.1, np.nan])
+    )
+    half = np.array(0.5, dtype)
+    for given in (
+        (a, b, x),
+        (half, half, half),
+        (a, half, half),
+        (half, half, x),
+        *((v, v, v) for v in (np.ones((0, 2), dtype), np.full((2, 2), 0.3, dtype))),
+    ):
+        named = dict(zip("abx", given, strict=True))
+        yield Case("Betainc", named, tolerance=far)
