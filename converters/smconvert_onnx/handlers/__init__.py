@@ -30,6 +30,7 @@ GROUPS = (
     "linear_algebra",
     "linear_algebra_diagonals",
     "linear_algebra_einsum",
+    "linear_algebra_iterations",
     "linear_algebra_solvers",
     "mathematics",
     "mathematics_bessel",
