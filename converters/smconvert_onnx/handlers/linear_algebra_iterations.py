@@ -22,7 +22,10 @@ from smconvert_onnx.handlers.matrices import (
 _SWEEPS = 30
 
 
-def _double(g: Builder, x: Tensor) -> Tensor:
+def _double(g: Builder, op: Op, x: Tensor) -> Tensor:
+    """The matrices along one axis, as float64."""
+    if g.opset < 14 and 0 in (x.shape or ())[-2:]:
+        op.refuse("empty matrices take a Reshape of opset 14", "--opset 14")
     return g.cast(stacked(g, x), DType.FLOAT64)
 
 
@@ -105,7 +108,7 @@ class SelfAdjointEig:
                 "the signs of its vectors are those of Eigen's own method",
                 "use the eigenvalues alone: tf.linalg.eigvalsh; or convert to a SavedModel",
             )
-        flat = _double(g, x)
+        flat = _double(g, op, x)
         n = size(g, flat, 2)
         place = column_minus_row(g, n, n)
         lower = g.Where(g.Greater(place, 0), 0, flat)
@@ -139,7 +142,7 @@ class Svd:
                 "the signs of its vectors are those of Eigen's own method",
                 "use the singular values alone: compute_uv=False; or convert to a SavedModel",
             )
-        flat = _double(g, x)
+        flat = _double(g, op, x)
         m, n = size(g, flat, 1), size(g, flat, 2)
 
         def products(g: Builder, x: Tensor) -> Tensor:
@@ -175,7 +178,7 @@ class MatrixExponential:
     ops = ("MatrixExponential",)
 
     def emit(self, g: Builder, op: Op, x: Tensor) -> Tensor:
-        flat = _double(g, x)
+        flat = _double(g, op, x)
         n = size(g, flat, 2)
         norm = g.ReduceSum(g.Abs(flat), [1, 2], keepdims=1)
         halvings = g.Max(g.Ceil(g.Div(g.Log(g.Mul(norm, 4)), math.log(2))), 0)
@@ -210,7 +213,7 @@ class MatrixSolveLs:
         rows, columns = x.shape[-2:] if x.shape is not None else (None, None)
         if not isinstance(rows, int) or not isinstance(columns, int):
             op.refuse("the size of its matrices is unknown", "give the input a shape: --inputs")
-        left, right = _double(g, x), _double(g, y)
+        left, right = _double(g, op, x), _double(g, op, y)
         turned = _turned(g, left)
         added = g.Mul(identity(g, left if rows >= columns else turned), weight)
         if 0 in {rows, columns}:
@@ -230,7 +233,7 @@ class CholeskyGrad:
     ops = ("CholeskyGrad",)
 
     def emit(self, g: Builder, op: Op, given: Tensor, gradient: Tensor) -> Tensor:
-        flat, change = _double(g, given), _double(g, gradient)
+        flat, change = _double(g, op, given), _double(g, op, gradient)
         n = size(g, flat, 2)
         place = column_minus_row(g, n, n)
         above, diagonal = g.Greater(place, 0), g.Equal(place, 0)
