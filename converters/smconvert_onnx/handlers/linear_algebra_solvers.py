@@ -23,7 +23,7 @@ from smconvert_onnx.handlers.matrices import (
 Step = Callable[..., Sequence[Tensor]]
 
 
-def _loop(g: Builder, count: Tensor, states: Sequence[Tensor], step: Step) -> tuple[Tensor, ...]:
+def loop(g: Builder, count: Tensor, states: Sequence[Tensor], step: Step) -> tuple[Tensor, ...]:
     """The states after ``step(builder, k, *states)`` for each ``k`` below ``count``."""
 
     def write(inner: Builder, k: Tensor, going: Tensor, *held: Tensor) -> list[Tensor]:
@@ -38,7 +38,7 @@ def _one(g: Builder, dtype: DType) -> Tensor:
     return g.constant(1, dtype)
 
 
-def _identity(g: Builder, x: Tensor) -> Tensor:
+def identity(g: Builder, x: Tensor) -> Tensor:
     """Unit matrices of the size of ``x``, [1, n, n]."""
     n = size(g, x, -1)
     return g.Unsqueeze(g.cast(g.Equal(column_minus_row(g, n, n), 0), x.dtype), [0])
@@ -82,18 +82,18 @@ def _eliminated(g: Builder, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         sign = g.Mul(g.Mul(sign, g.Sub(1, g.Mul(negative, 2))), g.Sign(flat))
         return [made, sign, g.Mul(whole, g.Abs(flat)), g.Add(logs, g.Log(g.Abs(flat)))]
 
-    made = _loop(g, n, (x, ones, ones, zeros), step)
+    made = loop(g, n, (x, ones, ones, zeros), step)
     return made[0], made[1], made[2], made[3]
 
 
-def _solved(g: Builder, x: Tensor, y: Tensor) -> Tensor:
+def solved(g: Builder, x: Tensor, y: Tensor) -> Tensor:
     """The solution of ``x z = y``, all [batch, ..., ...]."""
     n = size(g, x, 1)
     made = _eliminated(g, g.Concat(x, y, axis=2))[0]
     return g.Slice(made, g.Reshape(n, [1]), [2**62], [2])
 
 
-def _unstacked(g: Builder, made: Tensor, like: Tensor) -> Tensor:
+def unstacked(g: Builder, made: Tensor, like: Tensor) -> Tensor:
     """With the batch of ``like``, from [batch, ..., ...]."""
     shape = g.Concat(batch_shape(g, like), vector(g, size(g, made, 1), size(g, made, 2)), axis=0)
     return reshaped(g, made, shape)
@@ -109,7 +109,7 @@ class MatrixInverse:
             return g.cast(self.emit(g, op, g.cast(x, DType.FLOAT32)), DType.FLOAT16)
         flat = stacked(g, transposed(g, x) if op.attr("adjoint") else x)
         shape = g.Shape(flat)
-        return _unstacked(g, _solved(g, flat, g.Expand(_identity(g, flat), shape)), x)
+        return unstacked(g, solved(g, flat, g.Expand(identity(g, flat), shape)), x)
 
 
 class MatrixSolve:
@@ -120,7 +120,7 @@ class MatrixSolve:
     def emit(self, g: Builder, op: Op, x: Tensor, y: Tensor) -> Tensor:
         if op.attr("adjoint"):
             x = transposed(g, x)
-        return _unstacked(g, _solved(g, stacked(g, x), stacked(g, y)), y)
+        return unstacked(g, solved(g, stacked(g, x), stacked(g, y)), y)
 
 
 class MatrixDeterminant:
@@ -164,8 +164,8 @@ class Cholesky:
             here = g.Equal(g.Range(0, n, 1), k)
             return [left, g.Where(here, column, made)]
 
-        made = _loop(g, n, (flat, g.Mul(flat, 0)), step)[1]
-        return _unstacked(g, made, x)
+        made = loop(g, n, (flat, g.Mul(flat, 0)), step)[1]
+        return unstacked(g, made, x)
 
 
 class MatrixTriangularSolve:
@@ -194,7 +194,7 @@ class MatrixTriangularSolve:
         batch = broadcast(g, batch_shape(g, x), batch_shape(g, y))
         shape = g.Concat(batch, vector(g, n, size(g, y, -1)), axis=0)
         zeros = g.Expand(g.constant(0, x.dtype), shape)
-        return _loop(g, n, (g.Expand(y, shape), zeros), step)[1]
+        return loop(g, n, (g.Expand(y, shape), zeros), step)[1]
 
 
 class TridiagonalSolve:
@@ -214,7 +214,7 @@ class TridiagonalSolve:
             return g.Where(g.Equal(k, offset), row, g.constant(0, flat.dtype))
 
         whole = g.Add(g.Add(placed(0, 1), placed(1, 0)), placed(2, -1))
-        return _unstacked(g, _solved(g, whole, right), y)
+        return unstacked(g, solved(g, whole, right), y)
 
 
 class Lu:
@@ -248,10 +248,10 @@ class Lu:
             left = g.Where(g.And(down, right), g.Sub(swapped, g.Mul(factors, chosen)), swapped)
             return [g.Where(g.And(down, at_k), factors, left), order]
 
-        made, order = _loop(g, n, (flat, order), step)
+        made, order = loop(g, n, (flat, order), step)
         shape = g.Slice(g.shape(x), [0], [-1])
         order = g.cast(reshaped(g, order, shape), op.outputs[1].dtype)
-        return _unstacked(g, made, x), order
+        return unstacked(g, made, x), order
 
 
 class Qr:
@@ -288,14 +288,14 @@ class Qr:
             q = g.Sub(q, g.Mul(g.ReduceSum(g.Mul(q, turned), [2], keepdims=1), g.Mul(tau, turned)))
             return [q, r]
 
-        q, r = _loop(g, least, (q, flat), step)
+        q, r = loop(g, least, (q, flat), step)
         # What is below the diagonal is zero but for rounding.
         r = g.Where(g.Less(column_minus_row(g, m, n), 0), g.constant(0, x.dtype), r)
         if not op.attr("full_matrices"):
             q, r = (
                 g.Slice(part, [0], g.Reshape(least, [1]), [axis]) for part, axis in ((q, 2), (r, 1))
             )
-        return _unstacked(g, q, x), _unstacked(g, r, x)
+        return unstacked(g, q, x), unstacked(g, r, x)
 
 
 HANDLERS: tuple[Handler, ...] = (

@@ -42,7 +42,7 @@ def _polynomial(g: Builder, coefficients: Sequence[float], x: Tensor) -> Tensor:
     return value
 
 
-def _lgamma(g: Builder, x: Tensor) -> Tensor:
+def lgamma(g: Builder, x: Tensor) -> Tensor:
     """``log |gamma(x)|``: Stirling's series, brought near by the factorial's own rule.
 
     Of a negative number by reflection: gamma(-z) = -pi / (z sin(pi z) gamma(z)).
@@ -65,7 +65,7 @@ def _lgamma(g: Builder, x: Tensor) -> Tensor:
     return g.Where(g.And(g.Less(x, 0), g.Not(g.IsInf(x))), reflected, value)
 
 
-def _digamma(g: Builder, x: Tensor) -> Tensor:
+def digamma(g: Builder, x: Tensor) -> Tensor:
     """The derivative of ``lgamma``; NaN at its poles, 0 and the negative integers."""
     mirrored = g.LessOrEqual(x, 0)
     z = g.Where(mirrored, g.Sub(1, x), x)
@@ -226,8 +226,8 @@ HANDLERS: tuple[Handler, ...] = (
     BesselI("BesselI0e", 0, scaled=True),
     BesselI("BesselI1", 1, scaled=False),
     BesselI("BesselI1e", 1, scaled=True),
-    Special("Digamma", _digamma),
+    Special("Digamma", digamma),
     Erfinv(),
-    Special("Lgamma", _lgamma),
+    Special("Lgamma", lgamma),
     Special("Ndtri", _ndtri),
 )
