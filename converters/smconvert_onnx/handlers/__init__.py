@@ -41,6 +41,8 @@ GROUPS = (
     "pooling",
     "quantization",
     "quantization_kernels",
+    "quantization_ranges",
+    "quantization_windows",
     "random",
     "recurrent",
     "reductions",

@@ -238,7 +238,8 @@ def to_grid(g: Builder, x: Tensor, limits: np.iinfo, bottom: Tensor, top: Tensor
     scale = g.Where(g.Equal(top, bottom), 0, g.cast(g.Div(steps, span), DType.FLOAT32))
     start = g.Sub(rounded(g, g.Mul(bottom, scale)), float(limits.min))
     grid = g.Sub(rounded(g, g.Mul(x, scale)), start)
-    return g.Min(g.Max(grid, float(limits.min)), float(limits.max))
+    # Of the floats below 2**31, the largest: only that is an int32.
+    return g.Min(g.Max(grid, float(limits.min)), min(float(limits.max), 2.0**31 - 2**7))
 
 
 class QuantizedReshape:
