@@ -42,6 +42,7 @@ GROUPS = (
     "quantization",
     "quantization_kernels",
     "quantization_ranges",
+    "quantization_uniform",
     "quantization_windows",
     "random",
     "recurrent",
