@@ -40,6 +40,7 @@ GROUPS = (
     "neural_networks",
     "pooling",
     "quantization",
+    "quantization_fused",
     "quantization_kernels",
     "quantization_ranges",
     "quantization_uniform",

@@ -11,6 +11,7 @@ from smconvert_onnx.handlers.images import INT64, Grid, grids
 from smconvert_onnx.handlers.pixels import clamped as within
 from smconvert_onnx.handlers.pooling import counts
 from smconvert_onnx.handlers.quantization import plain_dtype, to_grid
+from smconvert_onnx.handlers.quantization_fused import fused_convolution
 from smconvert_onnx.handlers.quantization_levels import (
     Ranged,
     clamped,
@@ -45,7 +46,8 @@ class QuantizedAvgPool:
 class QuantizedConv2D:
     """Sums of products of integers counted from those for 0 (quantized_conv_ops.cc).
 
-    What the windows leave over of an image, the kernel leaves out at both ends alike.
+    What the windows leave over of an image, the kernel leaves out at both ends alike. Of signed
+    weights, oneDNN's kernel takes its place.
     """
 
     ops = ("QuantizedConv2D",)
@@ -62,10 +64,8 @@ class QuantizedConv2D:
         high_kernel: Tensor,
     ) -> Ranged:
         if plain_dtype(kernel.dtype) is DType.INT8:
-            op.refuse(
-                "of signed weights, TensorFlow leaves it to oneDNN",
-                "quantize the weights to quint8",
-            )
+            ranges = (low_x, high_x), (low_kernel, high_kernel)
+            return fused_convolution(g, op, x, kernel, *ranges)
         # The kernel does not look at the dilations.
         windows = Windows(windows_of(op).strides, (1, 1), str(op.attr("padding")))
         start = zero(g, x.dtype, low_x, high_x)
