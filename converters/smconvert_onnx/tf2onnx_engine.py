@@ -153,17 +153,27 @@ def _unknown_ranks() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _more_types() -> Iterator[None]:
-    """Has tf2onnx call bfloat16 by its name, not float16, and know quantized types."""
+    """Has tf2onnx call bfloat16 by its name, not float16, and know quantized types.
+
+    The integers of a quantized constant are the one field of a numpy record.
+    """
     import ml_dtypes
     from tensorflow.core.framework import types_pb2
     from tf2onnx import tf_utils, utils
 
     kinds, arrays = tf_utils.TF_TO_ONNX_DTYPE, utils.ONNX_TO_NUMPY_DTYPE
+    read = tf_utils.get_tf_tensor_data
+
+    def get_tf_tensor_data(tensor: Any) -> Any:
+        array = read(tensor)
+        return array if array.dtype.names is None else array.view(array.dtype[0])
+
     ours = {types_pb2.DT_BFLOAT16: onnx.TensorProto.BFLOAT16}
     ours |= {d.number: number for d, number in ONNX_TYPES.items() if d.label in QUANTIZED}
     before = {kind: kinds.get(kind) for kind in ours}
     kinds.update(ours)
     arrays[onnx.TensorProto.BFLOAT16] = ml_dtypes.bfloat16
+    tf_utils.get_tf_tensor_data = get_tf_tensor_data
     try:
         yield
     finally:
@@ -173,6 +183,7 @@ def _more_types() -> Iterator[None]:
             else:
                 kinds[kind] = number
         del arrays[onnx.TensorProto.BFLOAT16]
+        tf_utils.get_tf_tensor_data = read
 
 
 def _tables(frozen: FrozenGraph) -> dict[bytes, Table]:

@@ -333,7 +333,7 @@ def _spread_patches(
     rank = windows.rank
     extent = extents(g, windows, kernel)
     before = _before(g, windows, space, extent)
-    x = _apart(g, x, windows.strides)
+    x = apart(g, x, windows.strides)
     length = g.Slice(g.Shape(x), [1], [rank + 1])
     x = around(g, x, g.Sub(g.Sub(extent, 1), before), g.Sub(g.Add(space, before), length))
     inner, outer = part(g, kernel, rank, 1), part(g, kernel, rank + 1, 1)
@@ -347,7 +347,7 @@ def _spread_patches(
     return by_patches(g, x, turned, Windows((1,) * rank, windows.dilations, "VALID"))
 
 
-def _apart(g: Builder, x: Tensor, strides: Sequence[int]) -> Tensor:
+def apart(g: Builder, x: Tensor, strides: Sequence[int]) -> Tensor:
     """``x`` [N, space, C] with zeros after each element, so that they lie strides apart."""
     if all(stride == 1 for stride in strides):
         return x

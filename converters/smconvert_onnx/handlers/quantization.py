@@ -127,7 +127,7 @@ def _extent(g: Builder, x: Tensor, by_channel: bool) -> tuple[Tensor, Tensor]:
     return g.ReduceMin(turned, axes=[1], keepdims=1), g.ReduceMax(turned, axes=[1], keepdims=1)
 
 
-def _along(g: Builder, x: Tensor, values: Tensor, axis: int) -> tuple[Tensor, Tensor, bool]:
+def along(g: Builder, x: Tensor, values: Tensor, axis: int) -> tuple[Tensor, Tensor, bool]:
     """``x`` and a value for all of it, or one for each place of an axis, that broadcast."""
     if axis == -1:
         return x, g.Reshape(values, []), False
@@ -143,8 +143,8 @@ class Dequantize:
     def emit(self, g: Builder, op: Op, x: Tensor, low: Tensor, high: Tensor) -> Tensor:
         limits = np.iinfo(plain_dtype(x.dtype).numpy)
         mode, axis = op.attr("mode"), op.attr("axis")
-        values, bottom, folded = _along(g, x, low, axis)
-        _, top, _ = _along(g, x, high, axis)
+        values, bottom, folded = along(g, x, low, axis)
+        _, top, _ = along(g, x, high, axis)
         numbers = replace_shape(g.cast(values, DType.FLOAT32), values.shape)
         size = np.float32(limits.max) - np.float32(limits.min)
         if mode == "MIN_COMBINED":
@@ -204,8 +204,8 @@ class QuantizeV2:
                 "quantize with the mode SCALED and HALF_AWAY_FROM_ZERO",
             )
         axis = op.attr("axis")
-        values, bottom, folded = _along(g, x, low, axis)
-        _, top, _ = _along(g, x, high, axis)
+        values, bottom, folded = along(g, x, low, axis)
+        _, top, _ = along(g, x, high, axis)
         widest = g.Max(g.Max(g.Abs(bottom), g.Abs(top)), 1.0)
         bottom = g.Min(bottom, 0.0)
         top = g.Max(top, g.Add(bottom, g.Mul(widest, op.attr("ensure_minimum_range"))))
@@ -254,7 +254,8 @@ def to_grid(g: Builder, x: Tensor, limits: np.iinfo, bottom: Tensor, top: Tensor
     scale = g.Where(g.Equal(top, bottom), 0, g.cast(g.Div(steps, span), DType.FLOAT32))
     start = g.Sub(rounded(g, g.Mul(bottom, scale)), float(limits.min))
     grid = g.Sub(rounded(g, g.Mul(x, scale)), start)
-    return g.Min(g.Max(grid, float(limits.min)), float(limits.max))
+    # Of the floats below 2**31, the largest: only that is an int32.
+    return g.Min(g.Max(grid, float(limits.min)), min(float(limits.max), 2.0**31 - 2**7))
 
 
 class QuantizedReshape:
@@ -276,8 +277,8 @@ class UniformQuantize:
 
     def emit(self, g: Builder, op: Op, x: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
         axis = op.attr("quantization_axis")
-        values, scales, folded = _along(g, x, scale, axis)
-        _, zeros, _ = _along(g, x, zero, axis)
+        values, scales, folded = along(g, x, scale, axis)
+        _, zeros, _ = along(g, x, zero, axis)
         if op.type == "UniformDequantize":
             whole = g.Sub(g.cast(values, DType.INT32), zeros)
             made = g.Mul(g.cast(whole, DType.FLOAT32), scales)

@@ -2,30 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from smconvert.model import DType
 from smconvert_onnx.handlers.builder import Builder, Handler, Op, Tensor
-from smconvert_onnx.handlers.quantization import plain_dtype, rounded
-
-Ranged = tuple[Tensor, Tensor, Tensor]
-
-
-def _level(g: Builder, value: float | Tensor, dtype: DType, low: Tensor, high: Tensor) -> Tensor:
-    """The integer, as a double, that stands for a float32 (FloatToQuantizedUnclamped)."""
-    limits = np.iinfo(dtype.numpy)
-    steps = 2.0**limits.bits
-    span = g.Mul(g.cast(g.Sub(high, low), DType.FLOAT64), steps / (steps - 1))
-    scale = g.Div(steps, span)
-    place = g.Mul(scale, g.cast(value, DType.FLOAT64) if isinstance(value, Tensor) else value)
-    start = g.Mul(g.cast(low, DType.FLOAT64), scale)
-    level = g.Add(g.Sub(rounded(g, place), rounded(g, start)), float(limits.min))
-    return g.Where(g.Equal(low, high), float(limits.min), level)
-
-
-def _clamped(g: Builder, level: Tensor, dtype: DType) -> Tensor:
-    limits = np.iinfo(dtype.numpy)
-    return g.cast(g.Max(g.Min(level, float(limits.max)), float(limits.min)), dtype)
+from smconvert_onnx.handlers.quantization import plain_dtype
+from smconvert_onnx.handlers.quantization_levels import Ranged, clamped, level, product_range, zero
 
 
 class QuantizedRelu:
@@ -37,7 +17,7 @@ class QuantizedRelu:
         dtype = plain_dtype(x.dtype)
 
         def bound(value: float) -> Tensor:
-            return _clamped(g, _level(g, value, dtype, low, high), dtype)
+            return clamped(g, level(g, value, dtype, low, high), dtype)
 
         made = g.Max(x, bound(0.0))
         if op.type == "QuantizedRelu6":
@@ -79,16 +59,12 @@ class QuantizedMatMul:
         low_b: Tensor,
         high_b: Tensor,
     ) -> Ranged:
-        factors, levels = [], []
+        factors = []
         sides = ((a, low_a, high_a, "transpose_a"), (b, low_b, high_b, "transpose_b"))
         for x, low, high, turned in sides:
-            dtype = plain_dtype(x.dtype)
-            zero = g.cast(_level(g, 0.0, dtype, low, high), DType.INT32)
-            moved = g.Sub(g.cast(x, DType.INT32), zero)
+            moved = g.Sub(g.cast(x, DType.INT32), zero(g, x.dtype, low, high))
             factors.append(g.Transpose(moved, perm=[1, 0]) if op.attr(turned) else moved)
-            levels.append(g.Div(g.Sub(high, low), 255.0))
-        one = g.Mul(*levels)
-        ends = (g.Mul(one, -(2.0**31)), g.Mul(one, 2.0**31 - 1))
+        ends = product_range(g, a.dtype, (low_a, high_a), b.dtype, (low_b, high_b))
         return g.MatMul(*factors), *ends
 
 
