@@ -53,6 +53,7 @@ GROUPS = (
     "text",
     "text_pieces",
     "text_tables",
+    "xla",
 )
 """The modules of this package that have a tuple ``HANDLERS``."""
 
