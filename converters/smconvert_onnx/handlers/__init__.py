@@ -54,6 +54,9 @@ GROUPS = (
     "text_pieces",
     "text_tables",
     "xla",
+    "xla_convolutions",
+    "xla_indexing",
+    "xla_reductions",
 )
 """The modules of this package that have a tuple ``HANDLERS``."""
 

@@ -28,9 +28,10 @@ class Same:
 
 
 class Broadcasts:
-    """Two tensors of one rank: the smaller one with ones between its axes (xla_broadcast_helper_op.cc).
+    """Two tensors of one rank: the smaller one has ones between its axes.
 
-    Without a place for each axis, both stay as they are: one is a scalar, or they have one rank.
+    Without a place for each axis, both stay as they are: one is a scalar, or they have one rank
+    (tf2xla/kernels/xla_broadcast_helper_op.cc).
     """
 
     ops = ("XlaBroadcastHelper",)
@@ -186,9 +187,9 @@ class Dot:
         y_turned = turned(g, y, [*batch[1], *inner[1], *columns])
         if plain and rows:
             return g.cast(product(g, x_turned, y_turned), result)
-        common = _sizes(g, x, batch[0])
-        outer = _sizes(g, x, rows), _sizes(g, y, columns)
-        count = g.ReduceProd(_sizes(g, x, inner[0]), keepdims=1)
+        common = sizes_along(g, x, batch[0])
+        outer = sizes_along(g, x, rows), sizes_along(g, y, columns)
+        count = g.ReduceProd(sizes_along(g, x, inner[0]), keepdims=1)
         flat_rows, flat_columns = (g.ReduceProd(sizes, keepdims=1) for sizes in outer)
         x_flat = reshaped(g, x_turned, g.Concat(common, flat_rows, count, axis=0))
         y_flat = reshaped(g, y_turned, g.Concat(common, count, flat_columns, axis=0))
@@ -197,7 +198,7 @@ class Dot:
         return g.cast(reshaped(g, made, g.Concat(common, *outer, axis=0)), result)
 
 
-def _sizes(g: Builder, x: Tensor, axes: list[int]) -> Tensor:
+def sizes_along(g: Builder, x: Tensor, axes: list[int]) -> Tensor:
     """The sizes of some axes, int64."""
     if x.sizes is not None:
         return g.constant(np.array([x.sizes[axis] for axis in axes], np.int64))

@@ -112,6 +112,16 @@ def _handlers() -> Mapping[str, Handler]:
 
 _HANDLERS = _handlers()
 
+WRITTEN: Mapping[str, Write] = {
+    "add": added,
+    "and": both,
+    "max": larger,
+    "min": smaller,
+    "mul": multiplied,
+    "or": either,
+}
+"""How two elements are combined that a function of a known kind takes."""
+
 KINDS: Mapping[str, str] = {
     "Add": "add",
     "AddV2": "add",
@@ -137,24 +147,24 @@ class Computation:
     definition: function_pb2.FunctionDef
 
     @property
-    def kind(self) -> str | None:
+    def kind(self) -> str:
         """``add``, ``mul``, ``max``, ``min``, ``and`` or ``or``, if it is that of its two inputs.
 
-        ``first`` or ``second`` if it is one of these.
+        ``first`` or ``second`` if it is one of these, and empty where it is anything else.
         """
         names = self._inputs
         if len(names) != 2:
-            return None
+            return ""
         source = self._source(self._outputs[0])
         if source in names:
             return "first" if source == names[0] else "second"
         node = self._nodes[source]
         given = sorted(self._source(i) for i in node.input)
+        kind = KINDS.get(node.op, "")
         if given != sorted(names):
-            return None
-        kind = KINDS.get(node.op)
+            return ""
         is_bool = self.definition.signature.input_arg[0].type == DType.BOOL.number
-        return _OF_TRUTHS.get(kind or "", kind) if is_bool else kind
+        return _OF_TRUTHS.get(kind, kind) if is_bool else kind
 
     @property
     def comparison(self) -> tuple[str, int, int] | None:

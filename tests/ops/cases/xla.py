@@ -18,7 +18,8 @@ NEAR = {
     HALF: Tolerance(rtol=4e-3, atol=4e-3),
     BRAIN: Tolerance(rtol=3e-2, atol=3e-2),
 }
-FEW = (SINGLE, DOUBLE, HALF, BRAIN, np.dtype(np.int32), np.dtype(np.int64), np.dtype(np.uint8))
+WHOLE = np.dtype(np.int32)
+FEW = (SINGLE, DOUBLE, HALF, BRAIN, WHOLE, np.dtype(np.int64), np.dtype(np.uint8))
 
 
 def cases() -> Iterator[Case]:
@@ -154,7 +155,9 @@ def dots() -> Iterator[Case]:
     ]
     for left, right, inner, batch in shapes:
         yield dot(plain(SINGLE, left), plain(SINGLE, right, 1), inner, batch, np.float32)
-        yield dot(plain(np.dtype(np.int32), left), plain(np.dtype(np.int32), right, 1), inner, batch, None)
+        yield dot(
+            plain(np.dtype(np.int32), left), plain(np.dtype(np.int32), right, 1), inner, batch, None
+        )
     for equation, left, right in (
         ("ij,jk->ik", (2, 3), (3, 4)),
         ("bij,bkj->bik", (2, 3, 4), (2, 5, 4)),
