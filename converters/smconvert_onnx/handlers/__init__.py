@@ -57,6 +57,7 @@ GROUPS = (
     "xla_convolutions",
     "xla_indexing",
     "xla_reductions",
+    "xla_sorting",
 )
 """The modules of this package that have a tuple ``HANDLERS``."""
 

@@ -152,63 +152,54 @@ class Computation:
 
         ``first`` or ``second`` if it is one of these, and empty where it is anything else.
         """
-        names = self._inputs
+        names = self.inputs
         if len(names) != 2:
             return ""
-        source = self._source(self._outputs[0])
+        source = self.source(self.outputs[0])
         if source in names:
             return "first" if source == names[0] else "second"
-        node = self._nodes[source]
-        given = sorted(self._source(i) for i in node.input)
+        node = self.nodes[source]
+        given = sorted(self.source(i) for i in node.input)
         kind = KINDS.get(node.op, "")
         if given != sorted(names):
             return ""
         is_bool = self.definition.signature.input_arg[0].type == DType.BOOL.number
         return _OF_TRUTHS.get(kind, kind) if is_bool else kind
 
-    @property
-    def comparison(self) -> tuple[str, int, int] | None:
-        """The op and the numbers of both inputs, where it compares two of them."""
-        names, source = self._inputs, self._source(self._outputs[0])
-        node = self._nodes.get(source)
-        if node is None or node.op not in _COMPARED:
-            return None
-        given = [self._source(i) for i in node.input]
-        if not set(given) <= set(names):
-            return None
-        return node.op, names.index(given[0]), names.index(given[1])
-
     def __call__(self, g: Builder, *given: Tensor) -> tuple[Tensor, ...]:
         """What it makes of tensors of one shape, element by element."""
-        made = dict(zip(self._inputs, given, strict=True))
-        return tuple(self._made(g, self._node_name(t), made) for t in self._outputs)
+        made = dict(zip(self.inputs, given, strict=True))
+        return tuple(self._made(g, node_of(t), made) for t in self.outputs)
+
+    def part(self, g: Builder, name: str, given: Mapping[str, Tensor]) -> Tensor:
+        """What one of its nodes makes of tensors, by the names of inputs."""
+        return self._made(g, name, dict(given))
 
     @property
-    def _inputs(self) -> list[str]:
+    def inputs(self) -> list[str]:
+        """Their names."""
         return [arg.name for arg in self.definition.signature.input_arg]
 
     @property
-    def _outputs(self) -> list[str]:
+    def outputs(self) -> list[str]:
+        """The tensors that it gives."""
         return [self.definition.ret[arg.name] for arg in self.definition.signature.output_arg]
 
     @property
-    def _nodes(self) -> dict[str, node_def_pb2.NodeDef]:
+    def nodes(self) -> dict[str, node_def_pb2.NodeDef]:
+        """Its nodes, by name."""
         return {node.name: node for node in self.definition.node_def}
 
-    @staticmethod
-    def _node_name(tensor: str) -> str:
-        return node_of(tensor)
-
-    def _source(self, tensor: str) -> str:
+    def source(self, tensor: str) -> str:
         """The node or input that makes a tensor, before what leaves a scalar as it is."""
-        nodes, name = self._nodes, node_of(tensor)
+        nodes, name = self.nodes, node_of(tensor)
         while name in nodes and nodes[name].op in _PASSED and nodes[name].op != "Fill":
             name = node_of(nodes[name].input[0])
         return name
 
     def _made(self, g: Builder, name: str, made: dict[str, Tensor]) -> Tensor:
         if name not in made:
-            node = self._nodes[name]
+            node = self.nodes[name]
             made[name] = self._written(g, node, made)
         return made[name]
 
@@ -254,7 +245,7 @@ class Computation:
             self._refuse_shape(node)
         if node.op not in _SCALAR:
             return
-        shape = self._nodes.get(self._source(node.input[_SCALAR[node.op]]))
+        shape = self.nodes.get(self.source(node.input[_SCALAR[node.op]]))
         if shape is None or shape.op != "Const" or array_of(shape.attr["value"].tensor).size:
             self._refuse_shape(node)
 
