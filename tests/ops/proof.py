@@ -66,7 +66,7 @@ class Case:
     """One use of an op.
 
     Attributes:
-        op: A name of ``tf.raw_ops``.
+        op: A name of ``tf.raw_ops``, or an op of XLA.
         inputs: Argument to its value, or values where it takes a list.
         attributes: Argument to Python value.
         constants: The inputs that are constants of the graph; the others are fed.
@@ -74,7 +74,6 @@ class Case:
         outputs: Which outputs count; None for all.
         refusable: Whether a refusal is as good as a result: what ONNX cannot say for these values.
         shapes: What may be tried to be unknown.
-        compiled: Whether the reference is the graph compiled by XLA: its own ops have no kernel.
     """
 
     op: str
@@ -85,7 +84,6 @@ class Case:
     outputs: tuple[int, ...] | None = None
     refusable: bool = False
     shapes: tuple[Shapes, ...] = tuple(Shapes)
-    compiled: bool = False
 
     @property
     def dtype(self) -> str:
@@ -118,7 +116,6 @@ class Built:
     outputs: tuple[TensorInfo, ...]
     feeds: Mapping[str, Array]
     of_case: tuple[tuple[str, ...], ...]
-    compiled: bool = False
 
     def frozen(self) -> FrozenGraph:
         return FrozenGraph(self.graph, self.inputs, self.outputs, (), (), len(self.graph.node))
@@ -165,42 +162,17 @@ def build(cases: Sequence[Case], shapes: Shapes) -> Built:
                 outputs.append(TensorInfo(label, dtype, static, f"{label}:0"))
                 names.append(label)
             of_case.append(tuple(names))
-    compiled = any(case.compiled for case in cases)
-    given_inputs, made_outputs, named = tuple(inputs), tuple(outputs), tuple(of_case)
-    return Built(graph.as_graph_def(), given_inputs, made_outputs, feeds, named, compiled)
+    return Built(graph.as_graph_def(), tuple(inputs), tuple(outputs), feeds, tuple(of_case))
 
 
 def _op(name: str) -> Callable[..., Any]:
-    """An op of ``tf.raw_ops``, or one of XLA's own."""
-    return getattr(tf.raw_ops if hasattr(tf.raw_ops, name) else gen_xla_ops, name)
+    """An op of ``tf.raw_ops``, or one of XLA's own, which TensorFlow compiles as it comes."""
+    made: Callable[..., Any] = getattr(tf.raw_ops if name in dir(tf.raw_ops) else gen_xla_ops, name)
+    return made
 
 
 def reference(built: Built) -> dict[str, Array]:
-    """What TensorFlow computes."""
-    found = _compiled(built) if built.compiled else _by_kernels(built)
-    # A scalar text is bytes, which numpy takes for an array of them.
-    values = (np.array(v, object) if isinstance(v, bytes) else v for v in found)
-    return dict(zip((o.name for o in built.outputs), values, strict=True))
-
-
-def _compiled(built: Built) -> list[Array]:
-    """With the graph compiled by XLA for the shapes of what is fed."""
-    unfed = [node for node in built.graph.node if node.op != "Placeholder"]
-    graph = tf.compat.v1.GraphDef(node=unfed, library=built.graph.library)
-    graph.versions.CopyFrom(built.graph.versions)
-
-    @tf.function(jit_compile=True, autograph=False)
-    def whole(feeds: Mapping[str, Any]) -> list[Any]:
-        given = {f"{name}:0": value for name, value in feeds.items()}
-        fetched = [f"{o.name}:0" for o in built.outputs]
-        return tf.graph_util.import_graph_def(graph, given, fetched, name="")
-
-    made = whole({name: tf.constant(value) for name, value in built.feeds.items()})
-    return [tensor.numpy() for tensor in made]
-
-
-def _by_kernels(built: Built) -> list[Array]:
-    """Op by op, with nothing optimised."""
+    """What TensorFlow computes, op by op, with nothing optimised."""
     config = tf.compat.v1.ConfigProto()
     config.graph_options.rewrite_options.disable_meta_optimizer = True
     config.graph_options.optimizer_options.opt_level = -1
@@ -211,8 +183,10 @@ def _by_kernels(built: Built) -> list[Array]:
             names = [o.name for o in built.outputs]
             # Copies, for some ops write into what they are given.
             feeds = {f"{name}:0": np.array(value) for name, value in built.feeds.items()}
-            found: list[Array] = session.run([f"{n}:0" for n in names], feeds)
-            return found
+            found = session.run([f"{n}:0" for n in names], feeds)
+    # A scalar text is bytes, which numpy takes for an array of them.
+    values = (np.array(v, object) if isinstance(v, bytes) else v for v in found)
+    return dict(zip(names, values, strict=True))
 
 
 def ours(built: Built, opset: int, *, extensions: bool = False) -> bytes:

@@ -56,6 +56,7 @@ GROUPS = (
     "xla",
     "xla_convolutions",
     "xla_indexing",
+    "xla_precision",
     "xla_reductions",
     "xla_sorting",
 )

@@ -1,4 +1,4 @@
-"""XLA's own ops; the reference is the graph that XLA compiles."""
+"""XLA's own ops: pads, slices, products and loops."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from tensorflow.compiler.xla import xla_data_pb2
 
-from proof import EXACT, Case, Tolerance
+from proof import EXACT, Case, Shapes, Tolerance
 from smconvert.model import Array
-from values import BOOL, BRAIN, DOUBLE, FLOATS, HALF, INTEGERS, NUMBERS, SINGLE, plain
+from values import BOOL, BRAIN, DOUBLE, FLOATS, HALF, INTEGERS, NUMBERS, SINGLE, edges, plain
 
 NEAR = {
     SINGLE: Tolerance(rtol=1e-5, atol=1e-5),
@@ -28,6 +29,8 @@ def cases() -> Iterator[Case]:
     yield from slices()
     yield from broadcasts()
     yield from dots()
+    yield from loops()
+    yield from precisions()
 
 
 def xla(
@@ -38,9 +41,9 @@ def xla(
     tolerance: Tolerance = EXACT,
     **more: Any,
 ) -> Case:
-    """A case whose reference is compiled."""
+    """A case; some inputs have to be constants for XLA to compile the op."""
     known = frozenset(constants)
-    return Case(op, inputs, attributes or {}, known, tolerance, compiled=True, **more)
+    return Case(op, inputs, attributes or {}, known, tolerance, **more)
 
 
 def whole(*numbers: int) -> Array:
@@ -167,3 +170,27 @@ def dots() -> Iterator[Case]:
             given = {"a": plain(dtype, left), "b": plain(dtype, right, 1)}
             said = {"equation": equation}
             yield xla("XlaEinsum", given, said, tolerance=NEAR[dtype], refusable=True)
+
+
+def loops() -> Iterator[Case]:
+    x = plain(SINGLE, (2, 3))
+    spec = [tf.TensorSpec((), tf.int32), tf.TensorSpec(x.shape)]
+
+    def function(body: Any, specs: Sequence[Any]) -> Any:
+        return tf.function(body, autograph=False).get_concrete_function(*specs)
+
+    cond = function(lambda i, _: i < 5, spec)
+    body = function(lambda i, y: (i + 2, y * 2 + tf.cast(i, tf.float32)), spec)
+    static = (Shapes.STATIC,)
+    for start in (0, 4, 9):
+        given = {"input": [np.array(start, np.int32), x]}
+        yield xla("XlaWhile", given, {"cond": cond, "body": body}, shapes=static)
+
+
+def precisions() -> Iterator[Case]:
+    for dtype in FLOATS:
+        values = np.concatenate([edges(dtype), plain(dtype, (60,)), plain(dtype, (60,)) / 3000])
+        for exponent, mantissa in ((8, 7), (5, 10), (8, 23), (5, 2), (4, 3), (8, 4), (11, 52)):
+            said = {"exponent_bits": exponent, "mantissa_bits": mantissa}
+            yield xla("XlaReducePrecision", {"operand": values}, said)
+        yield xla("XlaReducePrecision", {"operand": plain(dtype, (0, 2))}, said)
