@@ -57,6 +57,7 @@ GROUPS = (
     "xla_convolutions",
     "xla_indexing",
     "xla_precision",
+    "xla_random",
     "xla_reductions",
     "xla_sorting",
 )

@@ -31,6 +31,7 @@ def cases() -> Iterator[Case]:
     yield from dots()
     yield from loops()
     yield from precisions()
+    yield from bits()
 
 
 def xla(
@@ -194,3 +195,15 @@ def precisions() -> Iterator[Case]:
             said = {"exponent_bits": exponent, "mantissa_bits": mantissa}
             yield xla("XlaReducePrecision", {"operand": values}, said)
         yield xla("XlaReducePrecision", {"operand": plain(dtype, (0, 2))}, said)
+
+
+def bits() -> Iterator[Case]:
+    key, low, high = 0x0123456789ABCDEF, 2**64 - 2, 0x1122334455667788
+    for algorithm, state in ((1, (key, low)), (1, (key, low, high)), (2, (key, low))):
+        for dtype in (tf.uint8, tf.uint32, tf.uint64):
+            for shape in ((13,), (1,), (2, 3), (3, 4), (3, 5, 3), (0, 2), ()):
+                given = {"algorithm": np.array(algorithm, np.int32), "shape": whole(*shape)}
+                given["initial_state"] = np.array(state, np.uint64)
+                named = ("algorithm", "shape")
+                known = (Shapes.STATIC,)
+                yield xla("XlaRngBitGenerator", given, {"dtype": dtype}, named, shapes=known)
