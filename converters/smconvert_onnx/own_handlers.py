@@ -61,6 +61,8 @@ def own_handlers(opset: int, *, extensions: bool, tables: Mapping[bytes, Table])
     def read_tf_node_attrs(node: Any) -> Any:
         attributes, counts = read(node)
         if node.type in own:
+            # It cannot hold the name of a function where it does not know that there is one.
+            attributes = {k: v for k, v in attributes.items() if not hasattr(v, "name")}
             attributes[NODE] = node.node_def.SerializeToString()
         return attributes, counts
 

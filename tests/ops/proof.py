@@ -14,6 +14,7 @@ import ml_dtypes
 import numpy as np
 import onnxruntime
 import tensorflow as tf
+from tensorflow.compiler.tf2xla.ops import gen_xla_ops
 
 from smconvert.errors import ConversionError
 from smconvert.graph.freeze import FrozenGraph
@@ -65,7 +66,7 @@ class Case:
     """One use of an op.
 
     Attributes:
-        op: A name of ``tf.raw_ops``.
+        op: A name of ``tf.raw_ops``, or an op of XLA.
         inputs: Argument to its value, or values where it takes a list.
         attributes: Argument to Python value.
         constants: The inputs that are constants of the graph; the others are fed.
@@ -153,7 +154,7 @@ def build(cases: Sequence[Case], shapes: Shapes) -> Built:
                         TensorInfo(label, DType.from_label(dtype.name), known, f"{label}:0")
                     )
                 given[name] = made if several else made[0]
-            result = getattr(tf.raw_ops, case.op)(**given, **case.attributes, name=f"op_{number}")
+            result = _op(case.op)(**given, **case.attributes, name=f"op_{number}")
             results = tf.nest.flatten(result)
             names = []
             for i, tensor in enumerate(results):
@@ -167,6 +168,12 @@ def build(cases: Sequence[Case], shapes: Shapes) -> Built:
                 names.append(label)
             of_case.append(tuple(names))
     return Built(graph.as_graph_def(), tuple(inputs), tuple(outputs), feeds, tuple(of_case))
+
+
+def _op(name: str) -> Callable[..., Any]:
+    """An op of ``tf.raw_ops``, or one of XLA's own, which TensorFlow compiles as it comes."""
+    made: Callable[..., Any] = getattr(tf.raw_ops if name in dir(tf.raw_ops) else gen_xla_ops, name)
+    return made
 
 
 def reference(built: Built) -> dict[str, Array]:

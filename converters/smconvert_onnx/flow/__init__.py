@@ -5,8 +5,9 @@
 3. Loops and branches of TensorFlow 1 become functional ones (``frames.py``, ``branches.py``).
 4. A Case becomes nested branches, and constants go into the functions that take them
    (``calls.py``).
-5. Shapes go from callers into functions (``shapes.py``).
-6. Each list gets the form that it has in ONNX (``lists.py``).
+5. The functions that XLA's ops combine elements with go with these ops (``computations.py``).
+6. Shapes go from callers into functions (``shapes.py``).
+7. Each list gets the form that it has in ONNX (``lists.py``).
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ from smconvert.graph.ops import nodes_of
 from smconvert_onnx.flow.arrays import arrays_to_lists
 from smconvert_onnx.flow.branches import branches_to_functions
 from smconvert_onnx.flow.calls import inline_calls, with_one_caller
+from smconvert_onnx.flow.computations import plain_loops
 from smconvert_onnx.flow.frames import loops_to_functions
 from smconvert_onnx.flow.lists import mark_lists
 from smconvert_onnx.flow.program import CALLS, CASES, FUNCTIONS, dump, load
 from smconvert_onnx.flow.shapes import infer_shapes
 
 _FLOW = frozenset({"Enter", "Merge", *CALLS, *CASES, *FUNCTIONS})
-_PREFIXES = ("TensorArray", "TensorList", "EmptyTensorList")
+_PREFIXES = ("TensorArray", "TensorList", "EmptyTensorList", "Xla")
 
 
 def functional(frozen: FrozenGraph) -> FrozenGraph:
@@ -39,6 +41,7 @@ def functional(frozen: FrozenGraph) -> FrozenGraph:
     outputs = [o.tensor or "" for o in frozen.outputs]
     program = load(frozen.graph, outputs)
     for _, region in program.regions():
+        plain_loops(region)
         inline_calls(region, program)
         arrays_to_lists(region)
         loops_to_functions(region, program)

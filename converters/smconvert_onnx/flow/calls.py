@@ -8,6 +8,7 @@ from smconvert.graph.cut import placeholder
 from smconvert.graph.names import full, is_control, node_of, port_of, short
 from smconvert.graph.protos import node_def_pb2
 from smconvert.model import DType
+from smconvert_onnx.flow.computations import COMPUTATIONS, mark
 from smconvert_onnx.flow.program import (
     CALLS,
     CASES,
@@ -35,6 +36,10 @@ def _take(region: Region, program: Program, made: Program) -> None:
     for node in list(region.nodes.values()):
         if node.op in CASES:
             _nest(region, node, program)
+        for key in COMPUTATIONS.get(node.op, ()):
+            function = copied(program.functions[node.attr[key].func.name])
+            inline_calls(function, program)
+            mark(node, key, function)
     for node in region.nodes.values():
         same = _same(node, program) if node.op in FUNCTIONS else []
         for key in FUNCTIONS.get(node.op, ()):

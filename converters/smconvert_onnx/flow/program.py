@@ -163,7 +163,7 @@ def dump(program: Program) -> graph_pb2.GraphDef:
     """The regions as a graph."""
     graph = program.main.graph()
     for name, region in program.functions.items():
-        graph.library.function.append(_definition(name, region))
+        graph.library.function.append(as_function(name, region))
     return graph
 
 
@@ -282,7 +282,8 @@ def _outputs(node: node_def_pb2.NodeDef, registry: Registry) -> Iterator[tuple[s
             yield output.name, i
 
 
-def _definition(name: str, region: Region) -> function_pb2.FunctionDef:
+def as_function(name: str, region: Region) -> function_pb2.FunctionDef:
+    """A region as a function of a library."""
     function = function_pb2.FunctionDef()
     function.signature.name = name
     registry = Registry({})

@@ -71,6 +71,13 @@ GROUPS = (
     "text",
     "text_pieces",
     "text_tables",
+    "xla",
+    "xla_convolutions",
+    "xla_indexing",
+    "xla_precision",
+    "xla_random",
+    "xla_reductions",
+    "xla_sorting",
 )
 """The modules of this package that have a tuple ``HANDLERS``."""
 

@@ -69,12 +69,16 @@ class Extreme:
     ops = ("Max", "Min")
 
     def emit(self, g: Builder, op: Op, x: Tensor, axes: Tensor) -> Tensor:
-        along = _along(g, op, axes)
-        found = extreme(g, along, f"Reduce{op.type}", x)
-        if x.dtype not in FLOATS:
-            return found
-        unknown = along.reduce("ReduceMax", g.cast(g.IsNaN(x), DType.UINT8))
-        return g.Where(g.Greater(unknown, 0), np.nan, found)
+        return extreme_or_nan(g, _along(g, op, axes), f"Reduce{op.type}", x)
+
+
+def extreme_or_nan(g: Builder, along: Along, kind: str, x: Tensor) -> Tensor:
+    """``ReduceMax`` or ``ReduceMin``; NaN where there is one."""
+    found = extreme(g, along, kind, x)
+    if x.dtype not in FLOATS:
+        return found
+    unknown = along.reduce("ReduceMax", g.cast(g.IsNaN(x), DType.UINT8))
+    return g.Where(g.Greater(unknown, 0), np.nan, found)
 
 
 class Logical:
