@@ -50,6 +50,7 @@ GROUPS = (
     "sparse",
     "sparse_arithmetic",
     "sparse_ragged",
+    "sparse_sets",
     "text",
     "text_pieces",
     "text_tables",
