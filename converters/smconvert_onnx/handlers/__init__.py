@@ -49,10 +49,12 @@ GROUPS = (
     "signal",
     "sparse",
     "sparse_arithmetic",
+    "sparse_crosses",
     "sparse_ragged",
     "sparse_sets",
     "text",
     "text_pieces",
+    "text_sequences",
     "text_tables",
 )
 """The modules of this package that have a tuple ``HANDLERS``."""

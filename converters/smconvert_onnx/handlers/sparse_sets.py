@@ -68,7 +68,7 @@ class SetOperation:
         if wanted is not None:
             kept = g.Compress(kept, g.Equal(times, wanted), axis=0)
         rows = members.row(g, kept)
-        position, longest = _positions(g, rows)
+        position, longest = positions(g, rows)
         indices = g.Concat(indices_of(g, rows, outer), g.Unsqueeze(position, [1]), axis=1)
         return indices, members.value(g, kept), g.Concat(outer, longest, axis=0)
 
@@ -91,7 +91,7 @@ def _distinct(g: Builder, keys: Tensor) -> Tensor:
     return found
 
 
-def _positions(g: Builder, rows: Tensor) -> tuple[Tensor, Tensor]:
+def positions(g: Builder, rows: Tensor) -> tuple[Tensor, Tensor]:
     """The place of each element within its row, where rows are in order; and the most of a row."""
     _, first, ids, many = g.Unique(rows, outputs=4)
     every = g.Range(0, g.Squeeze(g.Shape(rows), [0]), 1)
