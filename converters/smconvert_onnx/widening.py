@@ -102,7 +102,8 @@ def widened(model: onnx.ModelProto) -> onnx.ModelProto:
     """
     versions = {o.domain: o.version for o in model.opset_import}
     known = element_types(model)
-    for graph in list(every_graph(model.graph)):
+    # The innermost first: what a graph's nodes hold is copied with them.
+    for graph in reversed(list(every_graph(model.graph))):
         nodes = []
         for node in graph.node:
             casts = {} if node.domain else _needed(node, versions[""], known)

@@ -42,6 +42,8 @@ GROUPS = (
     "quantization",
     "quantization_kernels",
     "random",
+    "random_sampling",
+    "random_indices",
     "recurrent",
     "reductions",
     "reductions_order",
