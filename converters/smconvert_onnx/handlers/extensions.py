@@ -30,15 +30,9 @@ def regex_replaced(
     )
 
 
-class Strip:
-    """Texts without white space of ASCII around them (string_strip_op.cc)."""
-
-    ops = ("StringStrip",)
-
-    def emit(self, g: Builder, op: Op, texts: Tensor) -> Tensor:
-        if not g.extensions:
-            op.refuse("standard ONNX does not see the characters of a text", HINT)
-        return g.node("StringStrip", texts, domain=EXTENSIONS, dtype=DType.STRING)
+def stripped(g: Builder, texts: Tensor) -> Tensor:
+    """Texts without white space of ASCII around them."""
+    return g.node("StringStrip", texts, domain=EXTENSIONS, dtype=DType.STRING)
 
 
 class Length:
@@ -55,4 +49,4 @@ class Length:
         return g.cast(counts, DType.INT32)
 
 
-HANDLERS: tuple[Handler, ...] = (Strip(), Length())
+HANDLERS: tuple[Handler, ...] = (Length(),)

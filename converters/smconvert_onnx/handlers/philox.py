@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from smconvert.model import DType
-from smconvert_onnx.handlers.builder import Builder, Tensor
+from smconvert_onnx.handlers.builder import Builder, Op, Tensor
 
 Words = Sequence[Tensor]
 
@@ -60,11 +60,28 @@ def key_and_counter(g: Builder, seed: Tensor) -> tuple[Words, Words]:
     return mixed[:2], (zero, zero, *mixed[2:])
 
 
-def stream(g: Builder, key: Words, counter: Words, count: Tensor) -> Tensor:
-    """The first ``count`` ([1]) groups from a counter on: uint64 [count, 4]."""
-    carry = g.cast(g.Range(0, g.Squeeze(count, [0]), 1), DType.UINT64)
-    moved = []
+def needs_xor(g: Builder, op: Op) -> None:
+    """Refuses the op in operator sets without the operations that the generator takes."""
+    if g.opset < 18:
+        op.refuse("its generator takes BitwiseXor, which is in ONNX since opset 18", "--opset 18")
+
+
+def words_of(g: Builder, key: Tensor, counter: Tensor) -> tuple[Words, Words]:
+    """The words, of shape [1], of a key [1] and a counter [2]."""
+    low, high = (halves(g, g.Gather(counter, [i])) for i in range(2))
+    return halves(g, g.Reshape(key, [1])), (*low, *high)
+
+
+def blocks(g: Builder, key: Words, counter: Words, offsets: Tensor) -> Tensor:
+    """The groups that lie so far behind a counter: uint64 [..., 4] of offsets [...]."""
+    moved, carry = [], offsets
     for word in counter:
         low, carry = halves(g, g.Add(word, carry))
         moved.append(low)
-    return g.Concat(*(g.Unsqueeze(w, [1]) for w in philox(g, key, moved)), axis=1)
+    return g.Concat(*(g.Unsqueeze(w, [-1]) for w in philox(g, key, moved)), axis=-1)
+
+
+def stream(g: Builder, key: Words, counter: Words, count: Tensor) -> Tensor:
+    """The first ``count`` ([1]) groups from a counter on: uint64 [count, 4]."""
+    every = g.cast(g.Range(0, g.Squeeze(count, [0]), 1), DType.UINT64)
+    return blocks(g, key, counter, every)

@@ -10,17 +10,12 @@ from smconvert.model import DType
 from smconvert_onnx.handlers.axes import product
 from smconvert_onnx.handlers.builder import Builder, Handler, Op, Tensor
 from smconvert_onnx.handlers.matrices import reshaped
-from smconvert_onnx.handlers.philox import Words, halves, joined, key_and_counter, stream
+from smconvert_onnx.handlers.philox import joined, key_and_counter, needs_xor, stream, words_of
 
 _MANTISSA = {DType.FLOAT16: 10, DType.BFLOAT16: 7, DType.FLOAT32: 23, DType.FLOAT64: 52}
 _PHILOX = 1
 _TRIES = 12
 """Of so many normal numbers, all lie beyond two deviations in one of 10^16 cases."""
-
-
-def _needs_xor(g: Builder, op: Op) -> None:
-    if g.opset < 18:
-        op.refuse("its generator takes BitwiseXor, which is in ONNX since opset 18", "--opset 18")
 
 
 class KeyCounter:
@@ -36,7 +31,7 @@ class KeyCounter:
         algorithm = g.constant(_PHILOX, DType.INT32)
         if seed is None:
             return (algorithm,)
-        _needs_xor(g, op)
+        needs_xor(g, op)
         key, counter = key_and_counter(g, seed)
         made = (
             joined(g, key[0], key[1]),
@@ -61,12 +56,10 @@ class Stateless:
     )
 
     def emit(self, g: Builder, op: Op, shape: Tensor, *given: Tensor) -> Tensor:
-        _needs_xor(g, op)
+        needs_xor(g, op)
         dtype = op.outputs[0].dtype
         if op.type.endswith("V2"):
-            key: Words = halves(g, g.Reshape(given[0], [1]))
-            words = [g.Gather(given[1], [i]) for i in range(2)]
-            counter: Words = (*halves(g, words[0]), *halves(g, words[1]))
+            key, counter = words_of(g, *given[:2])
             limits = given[3:]
         else:
             key, counter = key_and_counter(g, given[0])
@@ -90,31 +83,31 @@ class Stateless:
         self, g: Builder, op: Op, drawn: Tensor, dtype: DType, limits: tuple[Tensor, ...]
     ) -> Tensor:
         if "Normal" in op.type:
-            return _normal(g, drawn, dtype)
+            return normal(g, drawn, dtype)
         if "FullInt" in op.type:
             return g.cast(drawn, dtype)
         if "Int" in op.type:
             low, high = (g.cast(g.cast(limit, DType.INT64), DType.UINT64) for limit in limits)
             return g.cast(g.Add(g.Mod(drawn, g.Sub(high, low)), low), dtype)
-        return _fraction(g, drawn, dtype)
+        return fraction(g, drawn, dtype)
 
 
-def _fraction(g: Builder, words: Tensor, dtype: DType) -> Tensor:
+def fraction(g: Builder, words: Tensor, dtype: DType) -> Tensor:
     """The low bits of a word as the digits behind the point."""
     digits = _MANTISSA[dtype]
     exact = g.cast(g.cast(g.Mod(words, 2**digits), DType.INT64), DType.FLOAT64)
     return g.cast(g.Mul(exact, 2.0**-digits), dtype)
 
 
-def _normal(g: Builder, drawn: Tensor, dtype: DType) -> Tensor:
+def normal(g: Builder, drawn: Tensor, dtype: DType) -> Tensor:
     """Box and Muller's transform of pairs of uniform numbers."""
     if dtype is DType.FLOAT64:
         words = [g.Gather(drawn, i, axis=1) for i in range(4)]
         doubles = [joined(g, words[i + 1], g.Mod(words[i], 2**20)) for i in (0, 2)]
-        first, second = (_fraction(g, x, DType.FLOAT64) for x in doubles)
+        first, second = (fraction(g, x, DType.FLOAT64) for x in doubles)
     else:
         pairs = g.Reshape(drawn, [-1, 2])
-        first, second = (_fraction(g, g.Gather(pairs, i, axis=1), DType.FLOAT32) for i in range(2))
+        first, second = (fraction(g, g.Gather(pairs, i, axis=1), DType.FLOAT32) for i in range(2))
     floor = 1e-7
     first = g.Where(g.Less(first, floor), floor, first)
     angle = g.Mul(g.cast(second, DType.FLOAT64), 2 * math.pi)

@@ -56,7 +56,7 @@ def _by_mask(
     return extreme(g, along, f"Reduce{kind.capitalize()}", kept)
 
 
-def _laid_out(g: Builder, data: Tensor, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def laid_out(g: Builder, data: Tensor, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Data as rows [n, m], ids as int64 [n], and the shape of a row."""
     ids_rank = g.Shape(g.shape(ids)) if ids.rank is None else [ids.rank]
     row = g.Slice(g.shape(data), ids_rank, [2**62])
@@ -76,7 +76,7 @@ class Segment:
     ops = ("SegmentSum", "SegmentProd", "SegmentMax", "SegmentMin", "SegmentMean")
 
     def emit(self, g: Builder, op: Op, data: Tensor, ids: Tensor) -> Tensor:
-        rows, labels, row = _laid_out(g, data, ids)
+        rows, labels, row = laid_out(g, data, ids)
         last = g.Slice(g.Concat([-1], labels, axis=0), [-1], [2**62])
         count = g.Add(last, 1)
         kind = {"Sum": "add", "Prod": "mul", "Max": "max", "Min": "min", "Mean": "add"}[
@@ -101,7 +101,7 @@ class UnsortedSegment:
     ops = ("UnsortedSegmentSum", "UnsortedSegmentProd", "UnsortedSegmentMax", "UnsortedSegmentMin")
 
     def emit(self, g: Builder, op: Op, data: Tensor, ids: Tensor, segments: Tensor) -> Tensor:
-        rows, labels, row = _laid_out(g, data, ids)
+        rows, labels, row = laid_out(g, data, ids)
         count = g.Reshape(g.cast(segments, DType.INT64), [1])
         kind = {"Sum": "add", "Prod": "mul", "Max": "max", "Min": "min"}[
             op.type.removeprefix("UnsortedSegment")
@@ -142,7 +142,7 @@ class SparseSegment:
         segments: Tensor | None = None,
     ) -> Tensor:
         picked = g.Gather(data, indices, axis=0)
-        rows, labels, row = _laid_out(g, picked, ids)
+        rows, labels, row = laid_out(g, picked, ids)
         if segments is None:
             count = g.Add(g.Slice(g.Concat([-1], labels, axis=0), [-1], [2**62]), 1)
         else:

@@ -220,7 +220,7 @@ class Bincount:
             rows, count = self._sparse(g, op, indices, shape)
         else:
             splits, values, size, weights = given
-            rows, count = _rows_of(g, splits), g.Sub(g.Shape(splits), 1)
+            rows, count = rows_of(g, splits), g.Sub(g.Shape(splits), 1)
         width = g.Reshape(g.cast(size, DType.INT64), [1])
         numbers = g.cast(values, DType.INT64)
         # Numbers beyond the table get an id that is left out.
@@ -247,7 +247,7 @@ class Bincount:
         return column(g, indices, 0), g.Slice(shape, [0], [1])
 
 
-def _rows_of(g: Builder, splits: Tensor) -> Tensor:
+def rows_of(g: Builder, splits: Tensor) -> Tensor:
     """The row of each value of a ragged tensor."""
     splits = g.cast(splits, DType.INT64)
     every = g.Range(0, g.Squeeze(g.Slice(splits, [-1], [2**62]), [0]), 1)

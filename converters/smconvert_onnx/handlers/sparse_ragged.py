@@ -25,7 +25,7 @@ class Range:
         width = g.ReduceMax(g.Concat([0], lengths, axis=0), keepdims=1)
         steps = g.Tile(step, g.Concat([1], width, axis=0))
         table = g.CumSum(g.Concat(first, steps, axis=1), g.constant(1))
-        return _splits(g, lengths, op.attr("Tsplits")), g.GatherND(table, _cells(g, lengths))
+        return _splits(g, lengths, op.attr("Tsplits")), g.GatherND(table, cells(g, lengths))
 
     @staticmethod
     def _lengths(g: Builder, start: Tensor, limit: Tensor, delta: Tensor) -> Tensor:
@@ -48,7 +48,7 @@ def _splits(g: Builder, lengths: Tensor, dtype: DType) -> Tensor:
     return g.cast(g.Concat([0], ends, axis=0), dtype)
 
 
-def _cells(g: Builder, lengths: Tensor) -> Tensor:
+def cells(g: Builder, lengths: Tensor) -> Tensor:
     """Row and column of each element of rows of these lengths, int64 [n, 2]."""
     width = g.ReduceMax(g.Concat([0], lengths, axis=0), keepdims=0)
     filled = g.Less(g.Range(0, width, 1), g.Unsqueeze(lengths, [1]))
@@ -78,8 +78,8 @@ class Gather:
             ends = g.cast(g.Gather(splits, g.Add(rows, 1)), DType.INT64)
             lengths = g.Sub(ends, starts)
             levels.append(_splits(g, lengths, dtype))
-            cells = _cells(g, lengths)
-            row, place = (g.Gather(cells, g.constant(i), axis=1) for i in range(2))
+            found = cells(g, lengths)
+            row, place = (g.Gather(found, g.constant(i), axis=1) for i in range(2))
             rows = g.Add(g.Gather(starts, row), place)
         # A single row has no level of its own.
         levels = levels if rank else levels[1:]

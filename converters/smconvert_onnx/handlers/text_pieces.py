@@ -10,6 +10,7 @@ import numpy as np
 from smconvert.model import DType
 from smconvert_onnx.handlers.axes import flat
 from smconvert_onnx.handlers.builder import Builder, Handler, Op, Tensor
+from smconvert_onnx.handlers.extensions import stripped
 from smconvert_onnx.handlers.matrices import reshaped
 
 WHITESPACE = " \t\n\v\f\r"
@@ -227,4 +228,49 @@ class ReduceJoin:
         return reshaped(g, joined, after)
 
 
-HANDLERS: tuple[Handler, ...] = (SplitAtText(), SplitAtCharacters(), Join(), ReduceJoin())
+class Strip:
+    """Texts without white space around them (string_strip_op.cc).
+
+    They are cut at all white space, and what is left is joined by what was cut away there.
+    """
+
+    ops = ("StringStrip",)
+
+    def emit(self, g: Builder, op: Op, texts: Tensor) -> Tensor:
+        if g.opset < 20 and g.extensions:
+            return stripped(g, texts)
+        pieces, behind = _with_separators(g, Pieces.of(g, texts), WHITESPACE)
+        seen = g.cast(g.Not(is_empty(g, pieces.text)), DType.INT64)
+        total = g.ScatterElements(
+            g.Expand(np.int64(0), pieces.rows), pieces.row, seen, axis=0, reduction="add"
+        )
+        before = g.Gather(g.CumSum(total, np.int64(0), exclusive=1), pieces.row)
+        so_far = g.Sub(g.CumSum(seen, np.int64(0)), before)
+        going_on = g.Less(so_far, g.Gather(total, pieces.row))
+        inner = g.And(g.Greater(so_far, 0), g.Or(going_on, g.Equal(seen, 1)))
+        behind = g.Where(going_on, behind, np.array("", object))
+        ended = Pieces(g.StringConcat(pieces.text, behind), pieces.row, pieces.rows)
+        return reshaped(g, ended.kept(g, inner).joined(g, ""), g.shape(texts))
+
+
+def _with_separators(g: Builder, pieces: Pieces, characters: str) -> tuple[Pieces, Tensor]:
+    """Each piece cut wherever one of the characters is, and the character behind each part."""
+    row, text = pieces.row, pieces.text
+    behind = g.Expand(g.constant("", DType.STRING), g.Shape(text))
+    for character in characters:
+        parts = Pieces.of(g, text).cut(g, character)
+        after = g.Concat(g.Slice(parts.row, [1], [2**62]), [-1], axis=0)
+        after = g.Slice(after, [0], g.Shape(parts.row))
+        last = g.Not(g.Equal(parts.row, after))
+        behind = g.Where(last, g.Gather(behind, parts.row), np.array(character, object))
+        row, text = g.Gather(row, parts.row), parts.text
+    return Pieces(text, row, pieces.rows), behind
+
+
+HANDLERS: tuple[Handler, ...] = (
+    SplitAtText(),
+    SplitAtCharacters(),
+    Join(),
+    ReduceJoin(),
+    Strip(),
+)

@@ -40,7 +40,6 @@ def cases() -> Iterator[Case]:
     yield from pairs()
     yield from counts()
     yield from gradients()
-    yield from sets()
     yield from ragged()
 
 
@@ -332,25 +331,6 @@ def gradients() -> Iterator[Case]:
                     "output_dim0": np.array(6, np.int32),
                 }
                 yield Case(op, inputs, tolerance=tolerance(dtype))
-
-
-def sets() -> Iterator[Case]:
-    whole = tuple(np.dtype(t) for t in (np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16))
-    for dtype in (*whole, TEXT):
-        for shape, other in (
-            ((2, 4), (2, 3)),
-            ((2, 2, 4), (2, 2, 5)),
-            ((5,), (4,)),
-            ((2, 0), (2, 3)),
-        ):
-            one, two = plain(dtype, shape), plain(dtype, other, 1)
-            for kind in ("intersection", "union", "a-b", "b-a"):
-                yield Case(
-                    "DenseToDenseSetOperation",
-                    {"set1": one, "set2": two},
-                    {"set_operation": kind},
-                    refusable=True,
-                )
 
 
 def ragged() -> Iterator[Case]:
