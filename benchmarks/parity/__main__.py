@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -19,15 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.parity import page, zoo
+from benchmarks.process import run
 from smconvert.comparison import CompareOptions, compare
 from smconvert.converters import SourceOptions
 from smconvert.errors import SmconvertError
 from smconvert.parity.comparison import Verdict
 from smconvert.provenance import provenance
 from smconvert.runtimes.workers import Workers
-
-TIMEOUT = 900
-MEASURE = Path(__file__).with_name("measure.py")
 
 
 @dataclass(frozen=True)
@@ -56,15 +52,6 @@ class Outcome:
     cpu: float
     memory: int
     places: dict[str, str]
-
-
-@dataclass(frozen=True)
-class _Process:
-    code: int
-    output: str
-    seconds: float
-    cpu: float
-    memory: int
 
 
 def main() -> None:
@@ -169,7 +156,7 @@ def _outcome(
 ) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="parity-out-") as name:
         line, out = command(Path(name))
-        ran = _run(line)
+        ran = run(line)
         figures = (ran.seconds, ran.cpu, ran.memory)
         if ran.code or not out.exists():
             state = "refused" if tool.startswith("smconvert") and ran.code > 1 else "not converted"
@@ -225,24 +212,6 @@ def _graph_options(source: Path, options: SourceOptions) -> SourceOptions:
         inputs={i.name: i.tensor or i.name for i in described.inputs},
         outputs={o.name: o.tensor or o.name for o in described.outputs},
     )
-
-
-def _run(command: list[str]) -> _Process:
-    """Runs a command and measures it, its children included."""
-    with tempfile.TemporaryDirectory(prefix="parity-run-") as name:
-        log, figures = Path(name) / "log", Path(name) / "figures"
-        with log.open("wb") as stream:
-            code = subprocess.call(
-                [sys.executable, "-S", str(MEASURE), str(figures), *command],
-                stdout=stream,
-                stderr=stream,
-                stdin=subprocess.DEVNULL,
-                timeout=TIMEOUT,
-                env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""},
-            )
-        output = log.read_text(errors="replace")
-        seconds, cpu, memory = map(float, figures.read_text().split())
-    return _Process(code, output, seconds, cpu, int(memory))
 
 
 def _reason(output: str) -> str:

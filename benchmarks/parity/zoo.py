@@ -123,29 +123,36 @@ def transformer(folder: Path) -> None:
     tf.saved_model.save(module, str(folder), serve)
 
 
-def encoder(folder: Path) -> None:
-    """An encoder as BERT has it, of four Keras layers: attention, GELU by erf, layer norms."""
+def encoder(
+    folder: Path,
+    *,
+    width: int = 256,
+    heads: int = 4,
+    layers: int = 4,
+    words: int = 8000,
+    length: int = 64,
+) -> None:
+    """An encoder as BERT has it, of Keras layers: attention, GELU by erf, layer norms."""
     import keras
     import tensorflow as tf
-    from keras import layers
+    from keras.layers import Dense, Embedding, LayerNormalization, MultiHeadAttention
 
     keras.utils.set_random_seed(1)
-    width, heads, length = 256, 4, 64
 
     def gelu(x: tf.Tensor) -> tf.Tensor:
         return 0.5 * x * (1.0 + tf.math.erf(x * 0.5**0.5))
 
     tokens = keras.Input((length,), dtype="int32", name="tokens")
     mask = keras.Input((length,), dtype="int32", name="mask")
-    x = layers.Embedding(8000, width)(tokens)
-    x = layers.LayerNormalization(epsilon=1e-12)(x)
+    x = Embedding(words, width)(tokens)
+    x = LayerNormalization(epsilon=1e-12)(x)
     seen = keras.ops.cast(mask, "bool")[:, None, :]
-    for _ in range(4):
-        attended = layers.MultiHeadAttention(heads, width // heads)(x, x, attention_mask=seen)
-        x = layers.LayerNormalization(epsilon=1e-12)(x + attended)
-        wide = layers.Dense(4 * width, activation=gelu)(x)
-        x = layers.LayerNormalization(epsilon=1e-12)(x + layers.Dense(width)(wide))
-    pooled = layers.Dense(width, activation="tanh")(x[:, 0])
+    for _ in range(layers):
+        attended = MultiHeadAttention(heads, width // heads)(x, x, attention_mask=seen)
+        x = LayerNormalization(epsilon=1e-12)(x + attended)
+        wide = Dense(4 * width, activation=gelu)(x)
+        x = LayerNormalization(epsilon=1e-12)(x + Dense(width)(wide))
+    pooled = Dense(width, activation="tanh")(x[:, 0])
     model = keras.Model([tokens, mask], {"sequence": x, "pooled": pooled})
     model.export(str(folder), verbose=False)
 

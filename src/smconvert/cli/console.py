@@ -9,12 +9,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
 
 from smconvert.errors import SmconvertError
-from smconvert.pipeline import Progress
+
+if TYPE_CHECKING:
+    from smconvert.pipeline import Progress
 
 EXIT_INTERRUPTED = 130
 """128 + SIGINT, as shells report it."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from smconvert.converters import SourceOptions
 from smconvert.errors import UsageError
+
+if TYPE_CHECKING:
+    from smconvert.converters import SourceOptions
 
 SOURCE = "How to read the source"
 TARGET = "How to write the result"
@@ -143,6 +145,8 @@ def source_options(
     Raises:
         UsageError: a flag's text cannot be read.
     """
+    from smconvert.converters import SourceOptions
+
     return SourceOptions(
         tags=None if tag is None else frozenset(filter(None, tag.split(","))),
         signatures=tuple(signature or ()),
