@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -25,6 +26,8 @@ from smconvert_onnx.initializers import Initializer, fold, of_weights
 from smconvert_onnx.opsets import raised
 from smconvert_onnx.scaling import scaled
 from smconvert_onnx.widening import widened
+
+LOG = logging.getLogger(__name__)
 
 LOOPS = frozenset(
     {"Enter", "While", "StatelessWhile", "If", "StatelessIf", "Case", "StatelessCase"}
@@ -62,7 +65,8 @@ def lower(frozen: FrozenGraph, opset: int, *, extensions: bool = False) -> Lower
     Raises:
         ConversionError: ONNX cannot say it, or smconvert does not know how.
     """
-    if _needs_values(frozen):
+    if frozen.weights and _needs_values(frozen):
+        LOG.info("the weights stay in the graph: it has a loop, which may be an LSTM")
         frozen = whole(frozen)
     ends = {node_of(o.tensor or "") for o in frozen.outputs}
     frozen = functional(replace(frozen, graph=folded(frozen.graph, ends, KEPT_OUT_BYTES)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from smconvert.graph.variables import Variables
 from smconvert.model import CanonicalModel, Provenance, Signature, SignatureInfo
 from smconvert_savedmodel import manifest
 from smconvert_savedmodel.source import is_object_based, read
+
+LOG = logging.getLogger(__name__)
+"""What ``--verbose`` shows."""
 
 
 def load(path: Path, options: SourceOptions, *, live: bool = True) -> CanonicalModel:
@@ -32,20 +36,25 @@ def load(path: Path, options: SourceOptions, *, live: bool = True) -> CanonicalM
     source = read(path, options)
     cut = options.inputs or options.outputs or options.cut_examples or options.fixed_inputs
     signed = is_object_based(source.meta_graph) and source.meta_graph.signature_def
-    if signed and not cut and (live or not _is_self_contained(source, options)):
+    if not signed or cut:
+        return lift(source, options, live=live)
+    foreign = None if live else _foreign(source, options)
+    if live or foreign is not None:
+        if foreign is not None:
+            LOG.info("TensorFlow loads the whole model: %s is no variable of its files", foreign)
         return _objects(source, options)
-    return lift(source, options, live=live)
+    return lift(source, options, live=False)
 
 
-def _is_self_contained(source: GraphSource, options: SourceOptions) -> bool:
-    """Whether all resources that the signatures take are variables that the checkpoint holds."""
+def _foreign(source: GraphSource, options: SourceOptions) -> str | None:
+    """A resource that the signatures take and that is no variable of the checkpoint: its node."""
     fetches = [o.tensor for s in source.signatures for o in s.outputs if o.tensor]
     variables = Variables(source, options.variable_map)
-    nodes = reached_from(source.meta_graph.graph_def, fetches)
-    return all(
-        variables.known(node) if node.op == "VarHandleOp" else not makes_resource(node.op)
-        for node in nodes
-    )
+    for node in reached_from(source.meta_graph.graph_def, fetches):
+        if variables.known(node) if node.op == "VarHandleOp" else not makes_resource(node.op):
+            continue
+        return f"{node.name} ({node.op})"
+    return None
 
 
 def _objects(source: GraphSource, options: SourceOptions) -> CanonicalModel:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import signal
 import sys
@@ -18,6 +19,8 @@ from smconvert.errors import SmconvertError
 
 if TYPE_CHECKING:
     from smconvert.pipeline import Progress
+
+LOGGERS = ("smconvert", "smconvert_savedmodel", "smconvert_onnx")
 
 EXIT_INTERRUPTED = 130
 """128 + SIGINT, as shells report it."""
@@ -59,10 +62,33 @@ def progress(quiet: bool, verbose: bool) -> Iterator[Progress]:
     if quiet or not (verbose or console.is_terminal):
         yield lambda step: None
     elif verbose:
-        yield lambda step: console.print(f"{step} ...", style="dim")
+        with _log(console):
+            yield lambda step: console.print(f"{step} ...", style="dim")
     else:
         with console.status("starting") as status:
             yield lambda step: status.update(f"{step} ...")
+
+
+@contextmanager
+def _log(console: Console) -> Iterator[None]:
+    """Shows what smconvert's own loggers say of the ways that were taken, and why."""
+
+    class Shown(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            console.print(f"  {record.getMessage()}", style="dim")
+
+    handler = Shown(logging.INFO)
+    loggers = [logging.getLogger(name) for name in LOGGERS]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.INFO)
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+            logger.removeHandler(handler)
 
 
 @contextmanager

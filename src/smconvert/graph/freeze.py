@@ -6,6 +6,7 @@ graph, so that each exporter can write them in its own way.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,6 +31,8 @@ from smconvert.graph.simplify import without_idle_edges
 from smconvert.graph.weights import Weight, kept_out, values_for_handles, weight_of
 from smconvert.graph.writes import without_unseen_writes
 from smconvert.model import Array, DType, Signature, TensorInfo
+
+LOG = logging.getLogger(__name__)
 
 MAX_BYTES = 1_900_000_000
 """What TensorFlow takes in one graph, with room for the rest of it."""
@@ -162,6 +165,7 @@ def _valued(signature: Signature, function: Any) -> tuple[graph_pb2.GraphDef, li
             where=f"signature {signature.name}",
             hint="convert to a SavedModel",
         )
+    LOG.info("the values are read at once: loops or functions take variables")
     for variable in handles.values():
         tf_internals.ensure_initialized(variable)
     graph.CopyFrom(tf_internals.variables_to_constants(function).graph.as_graph_def())
