@@ -1,0 +1,331 @@
+"""Runs a command that may be hostile: no network, one folder to write, bounded resources.
+
+:func:`run` starts the command below a small launcher (``launcher.py``) that takes away what the
+system lets it take away, and watches what the command uses until it has ended. Whatever the command
+started has ended too when :func:`run` returns, and ends when this process is killed.
+
+What holds on a machine is found by trying, not by its name: :func:`protections`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from smconvert.errors import RuntimeFailure
+from smconvert.sandbox import usage
+
+Exceeded = Literal["memory", "cpu", "file", "time", "tasks", "cancelled"]
+"""What ended a command before it ended itself."""
+
+LAYERS = ("namespaces",)
+"""What may confine a command, beside limits; each is used where the system has it."""
+
+_LAUNCHER = Path(__file__).with_name("launcher.py")
+_POLL = 0.05
+_FOLDER_POLL = 0.5
+_TASKS = 2048
+"""Processes and threads of one command; a conversion on 64 cores has some 500."""
+
+_KEPT = ("PATH", "LANG", "TZ", "PYTHONPATH", "PYTHONHASHSEED", "PYTHONDONTWRITEBYTECODE")
+_KEPT_PREFIXES = ("LC_", "TF_", "OMP_", "MKL_", "OPENBLAS_", "SMCONVERT_")
+_SECRET = ("TOKEN", "SECRET", "PASSWORD", "KEY", "CREDENTIAL")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a command and all that it starts may use; None is without limit.
+
+    Attributes:
+        memory_bytes: Resident memory of all its processes together.
+        cpu_seconds: CPU time of all its processes together.
+        file_bytes: Size of any one file.
+        wall_seconds: Time from start to end.
+        folder_bytes: Size of everything in its folder.
+    """
+
+    memory_bytes: int | None = None
+    cpu_seconds: int | None = None
+    file_bytes: int | None = None
+    wall_seconds: float | None = None
+    folder_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a command ended.
+
+    Attributes:
+        exit_code: What it returned, 127 where it could not be started; None where a signal ended
+            it.
+        signal: The signal that ended it, None otherwise.
+        exceeded: Which limit did, or that it was cancelled; None where nobody stopped it. A program
+            that itself handles a write beyond ``file_bytes`` may end with an exit code alone.
+    """
+
+    exit_code: int | None
+    signal: int | None
+    exceeded: Exceeded | None
+
+
+def run(
+    command: Sequence[str],
+    folder: Path,
+    limits: Limits,
+    *,
+    stdout: Path,
+    stderr: Path,
+    readable: Sequence[Path] = (),
+    cancelled: threading.Event | None = None,
+    layers: Sequence[str] | None = None,
+) -> Ending:
+    """Runs ``command`` in ``folder``; returns when it and all that it started have ended.
+
+    Args:
+        command: Program and arguments; relative paths are relative to ``folder``.
+        folder: Where it starts, and the one place where it can write; its HOME and /tmp lie in a
+            hidden folder there, which is gone afterwards.
+        limits: What it may use.
+        stdout: File for its output, replaced; ``limits.file_bytes`` holds for it too.
+        stderr: File for its errors, likewise.
+        readable: Files and folders that it may read beside ``folder``, the system's programs, and
+            the Python that runs this process with its packages.
+        cancelled: Ends the command when set.
+        layers: Which of :data:`LAYERS` to use; by default all that work here.
+
+    Raises:
+        RuntimeFailure: the sandbox could not be set up; the command was not started.
+    """
+    used = working_layers() if layers is None else layers
+    with stdout.open("wb") as out, stderr.open("wb") as err, _scratch(folder) as scratch:
+        child = _start(command, folder, scratch, limits, readable, used, out.fileno(), err.fileno())
+        try:
+            exceeded = _watch(child, limits, folder, (stdout, stderr), cancelled)
+        finally:
+            _end(child)
+        failed = child.told.get("failed")
+        if failed:
+            raise RuntimeFailure(
+                f"the sandbox could not be set up: {failed}",
+                where=" ".join(used) or "limits alone",
+                hint="smconvert doctor says what holds on this machine",
+            )
+        return _ending(child.told, exceeded, limits, (folder, stdout, stderr))
+
+
+@functools.cache
+def protections() -> tuple[str, ...]:
+    """What :func:`run` holds a command to on this machine, in words, found by trying it."""
+    return _tried(working_layers())
+
+
+@functools.cache
+def working_layers() -> tuple[str, ...]:
+    """Those of :data:`LAYERS` that can be set up here."""
+    found = []
+    for layer in LAYERS:
+        with contextlib.suppress(RuntimeFailure):
+            _tried((layer,))
+            found.append(layer)
+    return tuple(found)
+
+
+def environment(home: str) -> dict[str, str]:
+    """What a command is told of this process's environment: nothing that is named as a secret."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if (name in _KEPT or name.startswith(_KEPT_PREFIXES))
+        and not any(word in name for word in _SECRET)
+    }
+    return {**kept, "HOME": home, "TMPDIR": home, "CUDA_VISIBLE_DEVICES": ""}
+
+
+@dataclass
+class _Child:
+    """The launcher's process, and what it has told so far.
+
+    Attributes:
+        popen: The launcher, which is outside what it sets up.
+        reports: Closes when the launcher and the first process of the sandbox have ended.
+        told: ``protections``, ``failed`` and ``status``, as far as they have come.
+    """
+
+    popen: subprocess.Popen[bytes]
+    reports: int
+    told: dict[str, Any] = field(default_factory=dict)
+    pending: bytes = b""
+
+    def read(self, seconds: float) -> bool:
+        """Takes in what the launcher says within this time; False once it has ended."""
+        ready, _, _ = select.select([self.reports], [], [], seconds)
+        if not ready:
+            return True
+        block = os.read(self.reports, 1 << 16)
+        *lines, self.pending = (self.pending + block).split(b"\n")
+        for line in lines:
+            self.told.update(json.loads(line))
+        return bool(block)
+
+
+def _tried(layers: Sequence[str]) -> tuple[str, ...]:
+    with tempfile.TemporaryDirectory(prefix="smconvert-") as name:
+        folder = Path(name)
+        log = folder / "log"
+        with log.open("wb") as out, _scratch(folder) as scratch:
+            child = _start(
+                ("true",), folder, scratch, Limits(), (), layers, out.fileno(), out.fileno()
+            )
+            try:
+                _watch(child, Limits(wall_seconds=30), folder, (), None)
+            finally:
+                _end(child)
+    if child.told.get("failed") or child.told.get("status") != 0:
+        raise RuntimeFailure(f"the sandbox cannot be set up: {child.told.get('failed')}")
+    watched = ("the memory and CPU time of all its processes are watched",) if usage.KNOWN else ()
+    return (*child.told["protections"], *watched)
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """A place for temporary files that counts as the folder's, and is gone afterwards."""
+    scratch = Path(tempfile.mkdtemp(prefix=".tmp-", dir=folder))
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _start(
+    command: Sequence[str],
+    folder: Path,
+    scratch: Path,
+    limits: Limits,
+    readable: Sequence[Path],
+    layers: Sequence[str],
+    stdout: int,
+    stderr: int,
+) -> _Child:
+    reports, theirs = os.pipe()
+    plan = {
+        "command": [os.fspath(part) for part in command],
+        "folder": os.path.realpath(folder),
+        "scratch": os.path.realpath(scratch),
+        "readable": [
+            [os.path.abspath(path), os.path.realpath(path)]
+            for path in (*_code(), *map(os.fspath, readable))
+        ],
+        "limits": {
+            "cpu": limits.cpu_seconds,
+            "file": limits.file_bytes,
+            # Address space that is never touched costs nothing, and TensorFlow's threads have much;
+            # what is touched is watched. This stops a bomb between two looks.
+            "data": limits.memory_bytes and 2 * limits.memory_bytes,
+            "tasks": _TASKS,
+        },
+        "layers": list(layers),
+        "reports": theirs,
+        "parent": os.getpid(),
+    }
+    try:
+        popen = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(_LAUNCHER), json.dumps(plan)],
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            pass_fds=(theirs,),
+            env=environment("/tmp" if "namespaces" in layers else str(scratch)),
+            start_new_session=True,
+        )
+    except BaseException:
+        os.close(reports)
+        raise
+    finally:
+        os.close(theirs)
+    return _Child(popen, reports)
+
+
+def _code() -> Iterator[str]:
+    """Where this process's Python and its packages lie.
+
+    The folder that a script or ``-m`` puts first is left out: it may be anybody's home.
+    """
+    named = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    ours = str(Path(__file__).parents[2])
+    installed = [p for p in sys.path[1:] if p and os.path.realpath(p) != os.getcwd()]
+    for path in (sys.prefix, sys.base_prefix, ours, *named, *installed):
+        if path and os.path.exists(path) and os.path.realpath(path) != "/":
+            yield path
+
+
+def _watch(
+    child: _Child,
+    limits: Limits,
+    folder: Path,
+    logs: Sequence[Path],
+    cancelled: threading.Event | None,
+) -> Exceeded | None:
+    """Waits for the end, or for the first limit that is exceeded."""
+    start = looked = time.monotonic()
+    while child.read(_POLL):
+        now = time.monotonic()
+        if cancelled is not None and cancelled.is_set():
+            return "cancelled"
+        if limits.wall_seconds is not None and now - start > limits.wall_seconds:
+            return "time"
+        used = usage.below(child.popen.pid)
+        if limits.memory_bytes is not None and used.memory_bytes > limits.memory_bytes:
+            return "memory"
+        if limits.cpu_seconds is not None and used.cpu_seconds > limits.cpu_seconds:
+            return "cpu"
+        if used.tasks > _TASKS:
+            return "tasks"
+        if limits.folder_bytes is not None and now - looked > _FOLDER_POLL:
+            if usage.size((folder, *logs)) > limits.folder_bytes:
+                return "file"
+            looked = time.monotonic()
+    return None
+
+
+def _end(child: _Child) -> None:
+    """Ends what still runs; the launcher itself ends after all that is below it."""
+    with contextlib.suppress(ProcessLookupError):
+        child.popen.send_signal(signal.SIGTERM)
+    try:
+        child.popen.wait(10)
+    except subprocess.TimeoutExpired:
+        child.popen.kill()
+        child.popen.wait()
+    while child.read(1):
+        pass
+    os.close(child.reports)
+
+
+def _ending(
+    told: dict[str, Any], exceeded: Exceeded | None, limits: Limits, places: Sequence[Path]
+) -> Ending:
+    status = told.get("status")
+    number = signal.SIGKILL if status is None else -status if status < 0 else None
+    if number == signal.SIGXCPU:
+        exceeded = exceeded or "cpu"
+    full = (
+        limits.file_bytes is not None and status != 0 and usage.largest(places) >= limits.file_bytes
+    )
+    if number == signal.SIGXFSZ or full:
+        exceeded = exceeded or "file"
+    return Ending(None if number else status, number, exceeded)
