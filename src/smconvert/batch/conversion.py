@@ -15,35 +15,37 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from smconvert import pipeline
+from smconvert.batch import settings
 from smconvert.errors import EXIT_DONE, SmconvertError
+from smconvert.runtimes.forked import Blanks
+from smconvert.runtimes.workers import Workers
+
+IMPORTS = ("smconvert.batch.imports", "smconvert.batch.conversion")
+"""What :func:`main_of_fork` needs to have been imported."""
 
 OUTCOME = "outcome.json"
 RESULT = "result"
 
 
-def convert(folder: Path) -> dict[str, Any]:
+def convert(folder: Path, workers: Workers) -> dict[str, Any]:
     """Does the job in ``folder`` and says what came of it, in what :func:`main` writes."""
-    from smconvert import pipeline
-    from smconvert.batch import settings
-    from smconvert.runtimes.workers import Workers
-
     started = time.monotonic()
     job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
     chosen = settings.options(job["settings"])
     destination = folder / RESULT / job["name"]
     try:
-        with Workers() as workers:
-            conversion = pipeline.convert(
-                job["source"],
-                destination,
-                source_options=chosen.source,
-                target_options=chosen.target,
-                check_options=chosen.check,
-                checked=chosen.checked,
-                source_format=chosen.source_format,
-                target_format=job["settings"]["to"],
-                workers=workers,
-            )
+        conversion = pipeline.convert(
+            job["source"],
+            destination,
+            source_options=chosen.source,
+            target_options=chosen.target,
+            check_options=chosen.check,
+            checked=chosen.checked,
+            source_format=chosen.source_format,
+            target_format=job["settings"]["to"],
+            workers=workers,
+        )
     except SmconvertError as error:
         return {**failure(error), "seconds": time.monotonic() - started}
     except Exception as error:
@@ -84,9 +86,20 @@ def failure(error: SmconvertError) -> dict[str, Any]:
     }
 
 
-def main(folder: Path) -> int:
+def main(folder: str) -> int:
     """Converts and writes the outcome; the exit code of ``smconvert convert``."""
-    outcome = convert(folder)
+    with Workers() as workers:
+        return _write(convert(Path(folder), workers), Path(folder))
+
+
+def main_of_fork(folder: str) -> int:
+    """The same in a fork of a process that has imported :data:`IMPORTS` and run nothing."""
+    # One runs the source, the other the result.
+    with Blanks(2) as blanks, Workers(blanks.start) as workers:
+        return _write(convert(Path(folder), workers), Path(folder))
+
+
+def _write(outcome: Mapping[str, Any], folder: Path) -> int:
     written = folder / f"{OUTCOME}.part"
     with written.open("w", encoding="utf-8") as stream:
         json.dump(outcome, stream)
@@ -106,4 +119,4 @@ def _differences(parity: Mapping[str, Any]) -> dict[str, float | None]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(sys.argv[1]))

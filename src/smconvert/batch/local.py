@@ -11,8 +11,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from smconvert.batch import work
+from smconvert.batch.conversion import failure
 from smconvert.batch.engine import Outcome
 from smconvert.batch.plan import Job
+from smconvert.errors import SmconvertError
 from smconvert.sandbox import Limits
 
 _SHARE = 0.8
@@ -58,11 +60,13 @@ class LocalEngine:
         capacity: What there is.
         cancelled: Ends all.
         layers: Of the sandbox; None for all that work here.
+        warm: Forks conversions from a process that has imported TensorFlow.
     """
 
     capacity: Capacity
     cancelled: threading.Event = field(default_factory=threading.Event)
     layers: tuple[str, ...] | None = None
+    warm: bool = True
 
     def run(
         self,
@@ -71,15 +75,28 @@ class LocalEngine:
         end: Callable[[Job, Outcome | None], None],
     ) -> None:
         """See :class:`smconvert.batch.engine.Engine`."""
-        waiting = list(jobs)
+        if not jobs:
+            return
+        with work.launcher(self.warm and len(jobs) > 1, self.cancelled, self.layers) as launch:
+            self._run(list(jobs), begin, end, launch)
+
+    def _run(
+        self,
+        waiting: list[Job],
+        begin: Callable[[Job], Path],
+        end: Callable[[Job, Outcome | None], None],
+        launch: work.Launch,
+    ) -> None:
         running: dict[str, int] = {}
         ended: queue.SimpleQueue[tuple[Job, Outcome | None, int]] = queue.SimpleQueue()
 
-        launch = work.Launcher(self.cancelled, self.layers)
-
         def do(job: Job, folder: Path, allowed: int) -> None:
-            outcome = work.attempt(job, folder, self.capacity.limits(allowed), launch)
-            ended.put((job, outcome, allowed))
+            limits = self.capacity.limits(allowed)
+            try:
+                ended.put((job, work.attempt(job, folder, limits, launch), allowed))
+            except Exception as error:
+                inside = SmconvertError(f"something went wrong inside smconvert: {error!r}")
+                ended.put((job, failure(inside), allowed))
 
         with ThreadPoolExecutor(self.capacity.jobs) as threads:
             try:

@@ -13,19 +13,21 @@ import shutil
 import stat
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from smconvert import fingerprint, sandbox, staging
 from smconvert.batch import discovery
-from smconvert.batch.conversion import OUTCOME, RESULT, failure
+from smconvert.batch.conversion import IMPORTS, OUTCOME, RESULT, failure
 from smconvert.batch.discovery import is_local
 from smconvert.batch.plan import Job
 from smconvert.batch.settings import FILES
 from smconvert.converters import Artifact
 from smconvert.errors import DestinationError, RuntimeFailure, SmconvertError, SourceError
+from smconvert.sandbox.warm import Warm
 
 _LOG_LINES = 30
 _OUTCOME_BYTES = 16 << 20
@@ -37,7 +39,7 @@ and what else it may read."""
 
 @dataclass(frozen=True)
 class Launcher:
-    """Starts a process for each conversion.
+    """Starts a Python for each conversion.
 
     Attributes:
         cancelled: Ends it when set.
@@ -66,6 +68,59 @@ class Launcher:
             cancelled=self.cancelled,
             layers=self.layers,
         )
+
+
+@dataclass(frozen=True)
+class WarmLauncher:
+    """Forks each conversion from a process that has imported what it needs.
+
+    Attributes:
+        warm: The process.
+        cancelled: Ends a conversion when set.
+        layers: Of the sandbox; None for all that work here.
+    """
+
+    warm: Warm
+    cancelled: threading.Event
+    layers: tuple[str, ...] | None = None
+
+    def __call__(
+        self,
+        folder: Path,
+        limits: sandbox.Limits,
+        stdout: Path,
+        stderr: Path,
+        readable: Sequence[Path],
+    ) -> sandbox.Ending:
+        """Runs it to its end."""
+        return self.warm.run(
+            "smconvert.batch.conversion:main_of_fork",
+            str(folder),
+            folder,
+            limits,
+            stdout=stdout,
+            stderr=stderr,
+            readable=readable,
+            cancelled=self.cancelled,
+            layers=self.layers,
+        )
+
+
+@contextmanager
+def launcher(
+    warm: bool, cancelled: threading.Event, layers: tuple[str, ...] | None = None
+) -> Iterator[Launch]:
+    """How conversions are started: warm where it is wanted and works here."""
+    if warm:
+        with Warm(IMPORTS) as server:
+            try:
+                server.start()
+            except RuntimeFailure:
+                pass
+            else:
+                yield WarmLauncher(server, cancelled, layers)
+                return
+    yield Launcher(cancelled, layers)
 
 
 def attempt(

@@ -65,6 +65,14 @@ def batch(
     timeout: Annotated[
         float, typer.Option(min=1, help="Seconds for one model.", rich_help_panel=WORK)
     ] = 3600,
+    warm: Annotated[
+        bool,
+        typer.Option(
+            "--warm/--no-warm",
+            help="Fork conversions from a process that has imported TensorFlow.",
+            rich_help_panel=WORK,
+        ),
+    ] = True,
     retry_failed: Annotated[
         bool,
         typer.Option("--retry-failed", help="Try again what failed before.", rich_help_panel=WORK),
@@ -126,7 +134,7 @@ def batch(
         folder = Path(place) if is_local(place) else Path()
         state = state or folder / STATE
         report = report or (folder if is_local(place) else state) / "batch.html"
-        chosen = _engine(engine, jobs, memory, timeout, place, state)
+        chosen = _engine(engine, jobs, memory, timeout, warm)
         planned = plan(wanted)
         with _watching(as_json, quiet) as tell:
             summary = run.run(
@@ -158,15 +166,13 @@ def size(text: str) -> int:
     return int(float(match[1]) * _SIZES[match[2]])
 
 
-def _engine(
-    name: str, jobs: int | None, memory: str | None, timeout: float, into: str, state: Path
-) -> Engine:
+def _engine(name: str, jobs: int | None, memory: str | None, timeout: float, warm: bool) -> Engine:
     from smconvert.batch.local import Capacity, LocalEngine, available_memory
 
     bytes_ = size(memory) if memory else available_memory()
     capacity = Capacity(jobs or os.cpu_count() or 1, bytes_, timeout)
     if name == "local":
-        return LocalEngine(capacity)
+        return LocalEngine(capacity, warm=warm)
     raise UsageError(f"{name!r} is no engine", where="--engine", hint="local or ray")
 
 

@@ -21,11 +21,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from smconvert.errors import RuntimeFailure
 from smconvert.sandbox import usage
@@ -111,9 +111,24 @@ def run(
     Raises:
         RuntimeFailure: the sandbox could not be set up; the command was not started.
     """
+    return _run(_launch, command, folder, limits, stdout, stderr, readable, cancelled, layers)
+
+
+def _run(
+    spawn: Spawn,
+    command: Sequence[str],
+    folder: Path,
+    limits: Limits,
+    stdout: Path,
+    stderr: Path,
+    readable: Sequence[Path],
+    cancelled: threading.Event | None,
+    layers: Sequence[str] | None,
+) -> Ending:
     used = working_layers() if layers is None else layers
     with stdout.open("wb") as out, stderr.open("wb") as err, _scratch(folder) as scratch:
-        child = _start(command, folder, scratch, limits, readable, used, out.fileno(), err.fileno())
+        outputs = out.fileno(), err.fileno()
+        child = _start(spawn, command, folder, scratch, limits, readable, used, outputs)
         try:
             exceeded = _watch(child, limits, folder, (stdout, stderr), cancelled)
         finally:
@@ -156,17 +171,70 @@ def environment(home: str) -> dict[str, str]:
     return {**kept, "HOME": home, "TMPDIR": home, "CUDA_VISIBLE_DEVICES": ""}
 
 
+class Process(Protocol):
+    """The launcher's process, which is outside what it sets up."""
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+
+    def send_signal(self, number: int) -> None:
+        """Sends a signal; nothing where it has ended."""
+
+    def ended_within(self, seconds: float) -> bool:
+        """Waits for its end."""
+
+
+Spawn = Callable[[dict[str, Any], tuple[int, int], dict[str, str]], Process]
+"""Starts the launcher with a plan, on file descriptors for output and errors, and an environment;
+the plan's ``reports`` is a descriptor that it gets too."""
+
+
+@dataclass(frozen=True)
+class _Launched:
+    """A launcher that is a child of this process."""
+
+    popen: subprocess.Popen[bytes]
+
+    @property
+    def pid(self) -> int:
+        return self.popen.pid
+
+    def send_signal(self, number: int) -> None:
+        self.popen.send_signal(number)
+
+    def ended_within(self, seconds: float) -> bool:
+        try:
+            self.popen.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+
+def _launch(plan: dict[str, Any], outputs: tuple[int, int], environment: dict[str, str]) -> Process:
+    popen = subprocess.Popen(
+        [sys.executable, "-I", "-S", str(_LAUNCHER), json.dumps({**plan, "parent": os.getpid()})],
+        stdin=subprocess.DEVNULL,
+        stdout=outputs[0],
+        stderr=outputs[1],
+        pass_fds=(plan["reports"],),
+        env=environment,
+        start_new_session=True,
+    )
+    return _Launched(popen)
+
+
 @dataclass
 class _Child:
-    """The launcher's process, and what it has told so far.
+    """The launcher, and what it has told so far.
 
     Attributes:
-        popen: The launcher, which is outside what it sets up.
+        process: Its process.
         reports: Closes when the launcher and the first process of the sandbox have ended.
         told: ``protections``, ``failed`` and ``status``, as far as they have come.
     """
 
-    popen: subprocess.Popen[bytes]
+    process: Process
     reports: int
     told: dict[str, Any] = field(default_factory=dict)
     pending: bytes = b""
@@ -188,9 +256,8 @@ def _tried(layers: Sequence[str]) -> tuple[str, ...]:
         folder = Path(name)
         log = folder / "log"
         with log.open("wb") as out, _scratch(folder) as scratch:
-            child = _start(
-                ("true",), folder, scratch, Limits(), (), layers, out.fileno(), out.fileno()
-            )
+            outputs = out.fileno(), out.fileno()
+            child = _start(_launch, ("true",), folder, scratch, Limits(), (), layers, outputs)
             try:
                 _watch(child, Limits(wall_seconds=30), folder, (), None)
             finally:
@@ -212,14 +279,14 @@ def _scratch(folder: Path) -> Iterator[Path]:
 
 
 def _start(
+    spawn: Spawn,
     command: Sequence[str],
     folder: Path,
     scratch: Path,
     limits: Limits,
     readable: Sequence[Path],
     layers: Sequence[str],
-    stdout: int,
-    stderr: int,
+    outputs: tuple[int, int],
 ) -> _Child:
     reports, theirs = os.pipe()
     plan = {
@@ -240,24 +307,15 @@ def _start(
         },
         "layers": list(layers),
         "reports": theirs,
-        "parent": os.getpid(),
     }
+    home = "/tmp" if "namespaces" in layers else str(scratch)
     try:
-        popen = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(_LAUNCHER), json.dumps(plan)],
-            stdin=subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=stderr,
-            pass_fds=(theirs,),
-            env=environment("/tmp" if "namespaces" in layers else str(scratch)),
-            start_new_session=True,
-        )
+        return _Child(spawn(plan, outputs, environment(home)), reports)
     except BaseException:
         os.close(reports)
         raise
     finally:
         os.close(theirs)
-    return _Child(popen, reports)
 
 
 def _code() -> Iterator[str]:
@@ -288,7 +346,7 @@ def _watch(
             return "cancelled"
         if limits.wall_seconds is not None and now - start > limits.wall_seconds:
             return "time"
-        used = usage.below(child.popen.pid)
+        used = usage.below(child.process.pid)
         if limits.memory_bytes is not None and used.memory_bytes > limits.memory_bytes:
             return "memory"
         if limits.cpu_seconds is not None and used.cpu_seconds > limits.cpu_seconds:
@@ -304,13 +362,10 @@ def _watch(
 
 def _end(child: _Child) -> None:
     """Ends what still runs; the launcher itself ends after all that is below it."""
-    with contextlib.suppress(ProcessLookupError):
-        child.popen.send_signal(signal.SIGTERM)
-    try:
-        child.popen.wait(10)
-    except subprocess.TimeoutExpired:
-        child.popen.kill()
-        child.popen.wait()
+    child.process.send_signal(signal.SIGTERM)
+    if not child.process.ended_within(10):
+        child.process.send_signal(signal.SIGKILL)
+        child.process.ended_within(10)
     while child.read(1):
         pass
     os.close(child.reports)

@@ -19,6 +19,7 @@ import resource
 import signal
 import struct
 import sys
+from collections.abc import Callable
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -44,8 +45,12 @@ LINKS = {
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def main(plan: dict[str, Any]) -> None:
-    """Starts the command, waits for its end and reports it."""
+Program = Callable[[], int]
+"""What to call, in a process that has imported it, in place of a command; it gives an exit code."""
+
+
+def main(plan: dict[str, Any], program: Program | None = None) -> None:
+    """Starts the command, or ``program`` in its place; waits for its end and reports it."""
     reports = plan["reports"]
     os.set_inheritable(reports, False)
     namespaces = "namespaces" in plan["layers"]
@@ -56,7 +61,7 @@ def main(plan: dict[str, Any]) -> None:
         # The command's descendants are ours, wherever they went; see _end_all.
         first = os.fork()
         if first == 0:
-            _first(plan) if namespaces else _command(plan)
+            _first(plan, program) if namespaces else _command(plan, program)
     except OSError as error:
         _report(reports, failed=f"{error.strerror} ({error.filename or 'fork'})")
         sys.exit(1)
@@ -75,7 +80,12 @@ def main(plan: dict[str, Any]) -> None:
         _report(reports, status=status)
 
 
-def _first(plan: dict[str, Any]) -> NoReturn:
+def end_with_parent() -> None:
+    """Has the kernel end this process when its parent does."""
+    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _first(plan: dict[str, Any], program: Program | None) -> NoReturn:
     """The first process of the namespace: builds its file system, starts and reaps."""
     reports = plan["reports"]
     try:
@@ -87,7 +97,7 @@ def _first(plan: dict[str, Any]) -> NoReturn:
         _report(reports, failed=f"{error.strerror} ({error.filename})")
         os._exit(1)
     if command == 0:
-        _command(plan, said)
+        _command(plan, program, said)
     while True:
         pid, status = os.wait()
         if pid == command:
@@ -95,7 +105,7 @@ def _first(plan: dict[str, Any]) -> NoReturn:
             os._exit(0)
 
 
-def _command(plan: dict[str, Any], said: tuple[str, ...] = ()) -> NoReturn:
+def _command(plan: dict[str, Any], program: Program | None, said: tuple[str, ...] = ()) -> NoReturn:
     """Gives up what is left of privileges, takes the limits on, and becomes the command."""
     reports = plan["reports"]
     try:
@@ -109,11 +119,30 @@ def _command(plan: dict[str, Any], said: tuple[str, ...] = ()) -> NoReturn:
     _report(reports, protections=[*said, "everything that it starts ends with it"])
     for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
+    if program is not None:
+        os.close(reports)
+        _call(program)
     try:
         os.execvp(plan["command"][0], plan["command"])
     except OSError as error:
         print(f"{plan['command'][0]}: {error.strerror}", file=sys.stderr, flush=True)
         os._exit(127)
+
+
+def _call(program: Program) -> NoReturn:
+    code = 1
+    try:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # as in every Python: the write fails
+        code = program()
+    except SystemExit as ending:
+        code = ending.code if isinstance(ending.code, int) else 1
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
 
 
 def _enter_namespaces() -> None:
