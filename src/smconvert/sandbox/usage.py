@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 KNOWN = Path("/proc/self/statm").exists()
 """Whether this system says it."""
 
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 _TICKS = os.sysconf("SC_CLK_TCK")
+_LISTED = Path(f"/proc/self/task/{os.getpid()}/children").exists()
+"""Whether a process's children can be read; else all processes are asked for their parent."""
 
 
 @dataclass(frozen=True)
@@ -33,17 +34,13 @@ def below(pid: int) -> Usage:
     """The use of all descendants of ``pid``, without itself; nothing where it is not known."""
     if not KNOWN:
         return Usage()
-    parents = {}
-    stats = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit() and (stat := _stat(int(name))) is not None:
-            parents[int(name)] = int(stat[1])
-            stats[int(name)] = stat
     memory, ticks, tasks = 0, 0, 0
-    for process in _descendants(pid, parents):
-        memory += _memory(process)
-        ticks += sum(int(value) for value in stats[process][11:15])
-        tasks += int(stats[process][17])
+    for process in _descendants(pid):
+        stat = _stat(process)
+        if stat is not None:
+            memory += _memory(process)
+            ticks += sum(int(value) for value in stat[11:15])
+            tasks += int(stat[17])
     return Usage(memory, ticks / _TICKS, tasks)
 
 
@@ -56,6 +53,37 @@ def size(places: Sequence[Path]) -> int:
 def largest(places: Sequence[Path]) -> int:
     """The length of the longest file there."""
     return max((s.st_size for s in _stats(places)), default=0)
+
+
+def _descendants(pid: int) -> list[int]:
+    children = _listed if _LISTED else _by_parent()
+    found: list[int] = []
+    waiting = [pid]
+    while waiting:
+        below = children(waiting.pop())
+        found += below
+        waiting += below
+    return found
+
+
+def _listed(pid: int) -> list[int]:
+    found: list[int] = []
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/children", "rb") as stream:
+                found += map(int, stream.read().split())
+    except OSError:
+        pass
+    return found
+
+
+def _by_parent() -> Callable[[int], list[int]]:
+    children: dict[int, list[int]] = {}
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        stat = _stat(int(name))
+        if stat is not None:
+            children.setdefault(int(stat[1]), []).append(int(name))
+    return lambda pid: children.get(pid, [])
 
 
 def _stat(pid: int) -> list[str] | None:
@@ -75,17 +103,6 @@ def _memory(pid: int) -> int:
         return 0
     names = ("RssAnon", "RssShmem", "VmSwap")
     return sum(1024 * int(fields[name].split()[0]) for name in names if name in fields)
-
-
-def _descendants(pid: int, parents: dict[int, int]) -> Iterator[int]:
-    children: dict[int, list[int]] = {}
-    for child, parent in parents.items():
-        children.setdefault(parent, []).append(child)
-    waiting = list(children.get(pid, ()))
-    while waiting:
-        process = waiting.pop()
-        yield process
-        waiting += children.get(process, ())
 
 
 def _stats(places: Sequence[Path]) -> Iterator[os.stat_result]:
