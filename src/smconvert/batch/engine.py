@@ -28,5 +28,8 @@ class Engine(Protocol):
             end: Told what came of it, None where it was cancelled.
         """
 
+    def left(self, folder: Path) -> Outcome | None:
+        """The outcome of the attempt in ``folder`` if it came to its end before a kill."""
+
     def cancel(self) -> None:
         """Starts nothing more and ends what runs; may be called from another thread."""

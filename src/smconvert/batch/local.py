@@ -116,6 +116,10 @@ class LocalEngine:
                 self.cancel()
                 raise
 
+    def left(self, folder: Path) -> Outcome | None:
+        """See :class:`smconvert.batch.engine.Engine`."""
+        return work.finished(folder)
+
     def cancel(self) -> None:
         """See :class:`smconvert.batch.engine.Engine`."""
         self.cancelled.set()

@@ -90,6 +90,9 @@ def _request(entry: Any, common: Mapping[str, Any], path: Path, where: str) -> R
         entry = {"source": entry}
     if not isinstance(entry, dict) or not isinstance(entry.get("source"), str):
         raise UsageError("an entry is a place, or has a source", where=where, hint=_example())
+    name = entry.get("name")
+    if name is not None and not _is_below(name):
+        raise UsageError(f"{name!r} is no name below the folder of the results", where=where)
     own = {key: value for key, value in entry.items() if key not in _OWN}
     ensure_valid(own, where)
     settings = {**common, **own}
@@ -101,7 +104,7 @@ def _request(entry: Any, common: Mapping[str, Any], path: Path, where: str) -> R
                 if isinstance(value, list)
                 else _beside(value, path)
             )
-    return Request(_beside(entry["source"], path), settings, entry.get("name"))
+    return Request(_beside(entry["source"], path), settings, name)
 
 
 def _parsed(path: Path) -> Any:
@@ -128,6 +131,10 @@ def _beside(place: str, manifest: Path) -> str:
     if not is_local(place) or os.path.isabs(place):
         return place
     return os.path.normpath(manifest.absolute().parent / place)
+
+
+def _is_below(name: Any) -> bool:
+    return isinstance(name, str) and bool(name) and not {"..", "/"} & {*Path(name).parts}
 
 
 def _ensure_known(content: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:

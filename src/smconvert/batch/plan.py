@@ -6,7 +6,7 @@ import hashlib
 import json
 import posixpath
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,8 @@ def plan(manifest: Manifest) -> tuple[Job, ...]:
         for artifact in discovery.find(request.place):
             found[artifact.url] = request, artifact
     jobs = [_job(request, artifact) for request, artifact in found.values()]
-    return tuple(sorted(_named_apart(jobs), key=lambda job: (-job.memory, job.name)))
+    given = {request.name for request, _ in found.values() if request.name is not None}
+    return tuple(sorted(_named_apart(jobs, given), key=lambda job: (-job.memory, job.name)))
 
 
 def _job(request: Request, artifact: Found) -> Job:
@@ -133,23 +134,26 @@ def _memory(artifact: Found, settings: Mapping[str, Any]) -> int:
     return BASE_MEMORY + PER_WEIGHT * weights
 
 
-def _named_apart(jobs: Sequence[Job]) -> Iterator[Job]:
-    """Artifacts that differ in their suffix only keep it in the result's name."""
+def _named_apart(jobs: Sequence[Job], given: Set[str]) -> Iterator[Job]:
+    """Artifacts that differ in their suffix only keep it in the result's name, unless it is given.
+
+    Raises:
+        UsageError: two still have one name.
+    """
     counts = Counter(job.name for job in jobs)
     named = []
     for job in jobs:
-        if counts[job.name] > 1:
-            stem, suffix = posixpath.splitext(posixpath.basename(job.path))
-            folder, name = posixpath.split(job.name)
-            own = suffix + name.removeprefix(stem) if name.startswith(stem) else suffix
-            job = replace(job, name=posixpath.join(folder, stem + own))
+        folder, name = posixpath.split(job.name)
+        stem, suffix = posixpath.splitext(posixpath.basename(job.path))
+        target = name.removeprefix(stem)
+        if counts[job.name] > 1 and name.startswith(stem) and not given & {job.name, stem}:
+            job = replace(job, name=posixpath.join(folder, stem + suffix + target))
         named.append(job)
-    (name, count), *_ = Counter(job.name for job in named).most_common(1) or [("", 0)]
-    if count > 1:
-        sources = ", ".join(job.source for job in named if job.name == name)
-        raise UsageError(
-            f"{count} models would be written to {name}",
-            where=sources,
-            hint="give them a name: in the manifest, or take a folder above both",
-        )
+    for name, count in Counter(job.name for job in named).items():
+        if count > 1:
+            raise UsageError(
+                f"{count} models would be written to {name}",
+                where=", ".join(job.source for job in named if job.name == name),
+                hint="give them a name: in the manifest, or take a folder above both",
+            )
     yield from named

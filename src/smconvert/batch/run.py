@@ -151,7 +151,7 @@ def run(
     with journal.opened(state) as book:
         book.plan(jobs, retry_failed=retry_failed)
         batch = _Batch(book, into, state / "work", force, tell)
-        batch.recover()
+        batch.recover(engine)
         entries = book.entries()
         tell(
             Event(
@@ -179,9 +179,8 @@ class _Batch:
         self._attempts: dict[str, int] = {}
         self._owned: set[str] = set()
 
-    def recover(self) -> None:
+    def recover(self, engine: Engine) -> None:
         """Takes up what was under way when the last process ended."""
-        kept = set()
         for entry in self._journal.entries():
             name = entry.job.name
             if entry.published:
@@ -189,7 +188,7 @@ class _Batch:
             if entry.state not in {State.RUNNING, State.CONVERTED}:
                 continue
             folder = self._folder(name, entry.attempt)
-            outcome = work.finished(folder)
+            outcome = engine.left(folder)
             if outcome is None:
                 self._journal.returned(name)
                 continue
@@ -197,7 +196,6 @@ class _Batch:
             # What is at the destination can only be ours: it was free when the job was started.
             self._owned.add(name)
             self._finish(entry.job, outcome)
-            kept.add(folder)
         shutil.rmtree(self._work, ignore_errors=True)
 
     def may_start(self, entry: Entry) -> bool:
@@ -234,12 +232,13 @@ class _Batch:
         if outcome["error"] is None:
             self._journal.converted(job.name, outcome)
             try:
-                work.publish(
-                    outcome,
-                    self._folder(job.name, self._attempts[job.name]),
-                    self._into,
-                    replace=self._force or job.name in self._owned,
-                )
+                if not outcome.get("published"):
+                    work.publish(
+                        outcome,
+                        self._folder(job.name, self._attempts[job.name]),
+                        self._into,
+                        replace=self._force or job.name in self._owned,
+                    )
             except SmconvertError as error:
                 outcome = failure(error)
             except OSError as error:

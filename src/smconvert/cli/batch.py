@@ -20,6 +20,7 @@ from smconvert.errors import UsageError
 
 if TYPE_CHECKING:
     from smconvert.batch.engine import Engine
+    from smconvert.batch.local import Capacity
     from smconvert.batch.run import Event, Summary
 
 WORK = "The work"
@@ -49,6 +50,10 @@ def batch(
     engine: Annotated[
         str, typer.Option(help="local, or ray (smconvert[ray]).", rich_help_panel=WORK)
     ] = "local",
+    ray_address: Annotated[
+        str,
+        typer.Option(help="Of the Ray cluster; by default RAY_ADDRESS.", rich_help_panel=WORK),
+    ] = "auto",
     jobs: Annotated[
         int | None,
         typer.Option(
@@ -124,6 +129,7 @@ def batch(
         from smconvert.batch import manifest as manifests
         from smconvert.batch import page, run
         from smconvert.batch.discovery import is_local
+        from smconvert.batch.local import Capacity, available_memory
         from smconvert.batch.plan import plan
 
         given = {"to": to, "opset": opset, "check": None if check else False}
@@ -134,7 +140,9 @@ def batch(
         folder = Path(place) if is_local(place) else Path()
         state = state or folder / STATE
         report = report or (folder if is_local(place) else state) / "batch.html"
-        chosen = _engine(engine, jobs, memory, timeout, warm)
+        bytes_ = size(memory) if memory else available_memory()
+        capacity = Capacity(jobs or os.cpu_count() or 1, bytes_, timeout)
+        chosen = _engine(engine, capacity, warm, place, ray_address)
         planned = plan(wanted)
         with _watching(as_json, quiet) as tell:
             summary = run.run(
@@ -166,13 +174,14 @@ def size(text: str) -> int:
     return int(float(match[1]) * _SIZES[match[2]])
 
 
-def _engine(name: str, jobs: int | None, memory: str | None, timeout: float, warm: bool) -> Engine:
-    from smconvert.batch.local import Capacity, LocalEngine, available_memory
+def _engine(name: str, capacity: Capacity, warm: bool, into: str, ray_address: str) -> Engine:
+    from smconvert.batch.local import LocalEngine
+    from smconvert.batch.ray_engine import RayEngine
 
-    bytes_ = size(memory) if memory else available_memory()
-    capacity = Capacity(jobs or os.cpu_count() or 1, bytes_, timeout)
     if name == "local":
         return LocalEngine(capacity, warm=warm)
+    if name == "ray":
+        return RayEngine(into, capacity, ray_address)
     raise UsageError(f"{name!r} is no engine", where="--engine", hint="local or ray")
 
 
