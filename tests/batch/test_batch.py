@@ -8,10 +8,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import fsspec
 import pytest
 
-from smconvert.batch import journal
+from case import DATA
+from smconvert.batch import journal, manifest, run
 from smconvert.batch.journal import State
+from smconvert.batch.local import Capacity, LocalEngine
+from smconvert.batch.plan import plan
+
+TF1 = DATA / "tf1"
 
 
 def smconvert(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
@@ -81,6 +87,18 @@ def test_nothing_is_done_twice(done: Path, models: Path) -> None:
     with journal.opened(done / ".smconvert-batch") as book:
         starts = [name for name, _, state in book.history() if state is State.RUNNING]
     assert len(starts) == len(set(starts)) == 5
+
+
+def test_from_a_bucket_to_a_bucket(tmp_path: Path) -> None:
+    memory = fsspec.filesystem("memory")
+    memory.put(str(TF1 / "savedmodel_builder_ref" / "model"), "/in/ref", recursive=True)
+    jobs = plan(manifest.read("memory://in", {"to": "onnx"}))
+    engine = LocalEngine(Capacity(1, 8 << 30, 300))
+    summary = run.run(jobs, "memory://out/here", tmp_path, engine)
+    assert summary.counts == {"passed": 1}, summary.causes
+    assert memory.ls("/out/here", detail=False) == ["/out/here/ref.onnx"]
+    memory.rm("/in", recursive=True)
+    memory.rm("/out", recursive=True)
 
 
 def test_what_is_there_already_is_not_touched(models: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from smconvert.batch.engine import Outcome
 from smconvert.batch.journal import State
 from smconvert.batch.plan import Job, plan
 from smconvert.batch.run import Event
+from smconvert.errors import DestinationError
 from smconvert.sandbox import Limits
 
 SOURCE = DATA / "tf1" / "savedmodel_builder_ref" / "model"
@@ -179,3 +180,25 @@ def test_what_a_conversion_leaves_is_not_believed(
     found = work.finished(folder)
     assert found is not None
     assert found["error"]["code"] == "runtime"
+
+
+@pytest.mark.parametrize("into", ["into", "file://{}/into"])
+def test_what_a_result_refers_to_comes_with_it(into: str, tmp_path: Path) -> None:
+    result = tmp_path / "1" / "job" / "result" / "deep"
+    result.mkdir(parents=True)
+    for name in ("m.onnx", "m.onnx.data"):
+        (result / name).write_text(name)
+    outcome = {
+        "format": "onnx",
+        "artifact": "deep/m.onnx",
+        "companions": ["deep/m.onnx.data"],
+        "error": None,
+    }
+    target = into.format(tmp_path) if "{" in into else str(tmp_path / into)
+    for _ in range(2):
+        work.publish(outcome, tmp_path / "1", target, replace=True)
+    found = {path.name: path.read_text() for path in (tmp_path / "into" / "deep").iterdir()}
+    assert found == {"m.onnx": "m.onnx", "m.onnx.data": "m.onnx.data"}
+    if "://" not in target:
+        with pytest.raises(DestinationError, match=r"m\.onnx exists already"):
+            work.publish(outcome, tmp_path / "1", target, replace=False)

@@ -45,7 +45,12 @@ def render(summary: Summary, title: str) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"words": WORDS.get, "number": _number, "largest": _largest}
+    environment.filters |= {
+        "words": WORDS.get,
+        "number": _number,
+        "largest": _largest,
+        "gigabytes": _gigabytes,
+    }
     models = [
         {"name": e.job.name, "source": e.job.source, "state": word(e), "outcome": e.outcome or {}}
         for e in summary.entries
@@ -59,6 +64,10 @@ def render(summary: Summary, title: str) -> str:
         models=sorted(models, key=lambda model: (order.index(model["state"]), model["name"])),
         provenance=provenance(),
     )
+
+
+def _gigabytes(count: int | None) -> str:
+    return f"{count / 1e9:.2f} GB" if count else "–"
 
 
 def _largest(values: list[float]) -> float | None:

@@ -139,8 +139,8 @@ def attempt(
         ending = launch(inside, limits, folder / "stdout", folder / "stderr", readable)
         if ending.exceeded == "cancelled":
             return None
-        outcome = finished(folder)
-        return outcome if outcome is not None else _unfinished(ending, limits, folder)
+        outcome = finished(folder) or _unfinished(ending, limits, folder)
+        return {**outcome, "memory": ending.peak_bytes}
     except SmconvertError as error:
         return failure(error)
     except OSError as error:

@@ -76,11 +76,13 @@ class Ending:
         signal: The signal that ended it, None otherwise.
         exceeded: Which limit did, or that it was cancelled; None where nobody stopped it. A program
             that itself handles a write beyond ``file_bytes`` may end with an exit code alone.
+        peak_bytes: The most memory that all its processes were seen to have together.
     """
 
     exit_code: int | None
     signal: int | None
     exceeded: Exceeded | None
+    peak_bytes: int = field(default=0, compare=False)
 
 
 def run(
@@ -140,7 +142,7 @@ def _run(
                 where=" ".join(used) or "limits alone",
                 hint="smconvert doctor says what holds on this machine",
             )
-        return _ending(child.told, exceeded, limits, (folder, stdout, stderr))
+        return _ending(child, exceeded, limits, (folder, stdout, stderr))
 
 
 @functools.cache
@@ -232,12 +234,14 @@ class _Child:
         process: Its process.
         reports: Closes when the launcher and the first process of the sandbox have ended.
         told: ``protections``, ``failed`` and ``status``, as far as they have come.
+        peak_bytes: The most memory that was seen below it.
     """
 
     process: Process
     reports: int
     told: dict[str, Any] = field(default_factory=dict)
     pending: bytes = b""
+    peak_bytes: int = 0
 
     def read(self, seconds: float) -> bool:
         """Takes in what the launcher says within this time; False once it has ended."""
@@ -347,6 +351,7 @@ def _watch(
         if limits.wall_seconds is not None and now - start > limits.wall_seconds:
             return "time"
         used = usage.below(child.process.pid)
+        child.peak_bytes = max(child.peak_bytes, used.memory_bytes)
         if limits.memory_bytes is not None and used.memory_bytes > limits.memory_bytes:
             return "memory"
         if limits.cpu_seconds is not None and used.cpu_seconds > limits.cpu_seconds:
@@ -372,9 +377,9 @@ def _end(child: _Child) -> None:
 
 
 def _ending(
-    told: dict[str, Any], exceeded: Exceeded | None, limits: Limits, places: Sequence[Path]
+    child: _Child, exceeded: Exceeded | None, limits: Limits, places: Sequence[Path]
 ) -> Ending:
-    status = told.get("status")
+    status = child.told.get("status")
     number = signal.SIGKILL if status is None else -status if status < 0 else None
     if number == signal.SIGXCPU:
         exceeded = exceeded or "cpu"
@@ -383,4 +388,4 @@ def _ending(
     )
     if number == signal.SIGXFSZ or full:
         exceeded = exceeded or "file"
-    return Ending(None if number else status, number, exceeded)
+    return Ending(None if number else status, number, exceeded, child.peak_bytes)
