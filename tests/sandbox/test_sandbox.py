@@ -22,7 +22,20 @@ from smconvert.sandbox import Ending, Limits
 needs_namespaces = pytest.mark.skipif(
     "namespaces" not in sandbox.working_layers(), reason="no user namespaces on this machine"
 )
-both = pytest.mark.parametrize("layers", [sandbox.working_layers(), ()], ids=["all", "limits"])
+WORKING = sandbox.working_layers()
+WITHOUT_NAMESPACES = ("landlock", "seccomp")
+needs_landlock = pytest.mark.skipif(
+    not sandbox.works("landlock") or "seccomp" not in WORKING,
+    reason="no Landlock or no seccomp on this machine",
+)
+both = pytest.mark.parametrize("layers", [WORKING, ()], ids=["all", "limits"])
+confined = pytest.mark.parametrize(
+    "layers",
+    [
+        pytest.param(WORKING, marks=needs_namespaces, id="namespaces"),
+        pytest.param(WITHOUT_NAMESPACES, marks=needs_landlock, id="landlock"),
+    ],
+)
 MB = 1 << 20
 HALF_A_MINUTE = Limits(wall_seconds=30)
 
@@ -74,8 +87,8 @@ def test_exit_codes_and_signals_are_told(place: Place, layers: tuple[str, ...]) 
     assert "no-such-program: No such file or directory" in place.said
 
 
-@needs_namespaces
-def test_no_network_in_or_out(place: Place) -> None:
+@confined
+def test_no_network_in_or_out(place: Place, layers: tuple[str, ...]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         code = f"""
@@ -90,7 +103,7 @@ def test_no_network_in_or_out(place: Place) -> None:
             except OSError as error:
                 print(type(error).__name__)
         """
-        assert place.run(code).exit_code == 0
+        assert place.run(code, layers=layers).exit_code == 0
         assert len(place.said.split()) == 3
         server.settimeout(0.1)
         with pytest.raises(TimeoutError):
@@ -117,8 +130,8 @@ def test_no_local_socket_of_others(place: Place, tmp_path: Path) -> None:
         assert place.said.split() == ["refused", "refused"]
 
 
-@needs_namespaces
-def test_nothing_outside_is_written(place: Place, tmp_path: Path) -> None:
+@confined
+def test_nothing_outside_is_written(place: Place, tmp_path: Path, layers: tuple[str, ...]) -> None:
     target = tmp_path / "precious"
     target.write_text("kept")
     (place.folder / "link").symlink_to(target)
@@ -131,9 +144,10 @@ def test_nothing_outside_is_written(place: Place, tmp_path: Path) -> None:
                 print("wrote", path)
             except OSError:
                 pass
-        open("/tmp/mine", "w").write("x")
+        import tempfile
+        open(tempfile.gettempdir() + "/mine", "w").write("x")
     """
-    assert place.run(code).exit_code == 0, place.said
+    assert place.run(code, layers=layers).exit_code == 0, place.said
     # Its /tmp is its own, and so is what seems to be written there.
     assert all(line.startswith(("wrote /tmp/", "wrote link")) for line in place.said.splitlines())
     assert target.read_text() == "kept"
@@ -141,8 +155,10 @@ def test_nothing_outside_is_written(place: Place, tmp_path: Path) -> None:
     assert not Path("/tmp/mine").exists()
 
 
-@needs_namespaces
-def test_only_what_is_named_can_be_read(place: Place, tmp_path: Path) -> None:
+@confined
+def test_only_what_is_named_can_be_read(
+    place: Place, tmp_path: Path, layers: tuple[str, ...]
+) -> None:
     (tmp_path / "secret").write_text("secret")
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "weights").write_text("weights")
@@ -161,7 +177,7 @@ def test_only_what_is_named_can_be_read(place: Place, tmp_path: Path) -> None:
         except OSError:
             print("read only")
     """
-    place.run(code, readable=[tmp_path / "alias", tmp_path / "model"])
+    place.run(code, readable=[tmp_path / "alias", tmp_path / "model"], layers=layers)
     assert place.said.splitlines() == ["weights", "read only"]
 
 
@@ -177,21 +193,22 @@ def test_secrets_of_the_environment_are_not_told(
     assert "hush" not in place.said
 
 
-@needs_namespaces
-def test_no_way_back_to_privileges(place: Place) -> None:
+@confined
+def test_no_way_back_to_privileges(place: Place, layers: tuple[str, ...]) -> None:
     code = """
         import ctypes, os
         libc = ctypes.CDLL(None, use_errno=True)
         folder = os.getcwd().encode()
         print(libc.umount2(folder, 2), libc.mount(b"none", folder, b"tmpfs", 0, b""),
-              libc.mount(None, b"/usr", None, 32 | 4096, None), libc.sethostname(b"x", 1))
+              libc.mount(None, b"/usr", None, 32 | 4096, None), libc.sethostname(b"x", 1),
+              libc.unshare(0x10000000), libc.ptrace(0, 0, 0, 0))
         fields = dict(l.split(":", 1) for l in open("/proc/self/status"))
         print(*(fields[f"Cap{k}"].strip() for k in ("Prm", "Eff", "Bnd", "Amb")),
               fields["NoNewPrivs"].strip())
     """
-    place.run(code)
+    place.run(code, layers=layers)
     nothing = "0" * 16
-    assert place.said.splitlines() == ["-1 -1 -1 -1", f"{nothing} " * 4 + "1"]
+    assert place.said.splitlines() == ["-1 -1 -1 -1 -1 -1", f"{nothing} " * 4 + "1"]
 
 
 @needs_namespaces
@@ -340,6 +357,20 @@ def test_all_ends_when_the_parent_is_killed(tmp_path: Path, layers: tuple[str, .
     parent.kill()
     parent.wait()
     _until(lambda: not _running(str(tmp_path / "job")))
+
+
+def test_threads_and_local_sockets_still_work(place: Place) -> None:
+    code = """
+        import socket, threading, subprocess
+        threads = [threading.Thread(target=print, args=("x",)) for _ in range(3)]
+        [thread.start() for thread in threads]
+        [thread.join() for thread in threads]
+        one, other = socket.socketpair()
+        one.send(b"y")
+        print(other.recv(1), subprocess.run(["true"]).returncode)
+    """
+    assert place.run(code).exit_code == 0, place.said
+    assert place.said.split() == ["x", "x", "x", "b'y'", "0"]
 
 
 @needs_namespaces

@@ -21,8 +21,8 @@ from smconvert.errors import SmconvertError, UsageError
 
 MB = 1 << 20
 BASE_MEMORY = 1100 * MB
-"""What a conversion of a tiny model takes, as the sandbox counts it: three forks of TensorFlow, each
-with all that it shares with the others."""
+"""What a conversion of a tiny model takes, as the sandbox counts it: three forks of TensorFlow, and
+each counts what it shares with the others."""
 PER_WEIGHT = 5
 """Bytes for each byte of weights: in the source's runtime, the importer, the result's runtime, and
 copies on the way; measured at 4.8 on ResNet50."""

@@ -9,7 +9,6 @@ What holds on a machine is found by trying, not by its name: :func:`protections`
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
 import os
@@ -33,8 +32,8 @@ from smconvert.sandbox import usage
 Exceeded = Literal["memory", "cpu", "file", "time", "tasks", "cancelled"]
 """What ended a command before it ended itself."""
 
-LAYERS = ("namespaces",)
-"""What may confine a command, beside limits; each is used where the system has it."""
+LAYERS = ("namespaces", "landlock", "seccomp")
+"""What may confine a command, beside limits. Landlock stands in where there are no namespaces."""
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 _POLL = 0.05
@@ -153,13 +152,19 @@ def protections() -> tuple[str, ...]:
 
 @functools.cache
 def working_layers() -> tuple[str, ...]:
-    """Those of :data:`LAYERS` that can be set up here."""
-    found = []
-    for layer in LAYERS:
-        with contextlib.suppress(RuntimeFailure):
-            _tried((layer,))
-            found.append(layer)
-    return tuple(found)
+    """Those of :data:`LAYERS` that are used here: that can be set up, and are not stood in for."""
+    found = [layer for layer in LAYERS if works(layer)]
+    return tuple(layer for layer in found if layer != "landlock" or "namespaces" not in found)
+
+
+@functools.cache
+def works(layer: str) -> bool:
+    """Whether one of :data:`LAYERS` can be set up here."""
+    try:
+        _tried((layer,))
+    except RuntimeFailure:
+        return False
+    return True
 
 
 def environment(home: str) -> dict[str, str]:

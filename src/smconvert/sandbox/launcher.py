@@ -42,6 +42,61 @@ LINKS = {
     "stderr": "/proc/self/fd/2",
 }
 
+PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
+SECCOMP_ALLOW, SECCOMP_KILL, SECCOMP_ERRNO = 0x7FFF0000, 0x80000000, 0x50000
+AF_UNIX, EPERM, ENOSYS = 1, 1, 38
+MACHINES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+"""The numbers that the kernel gives kinds of machines (AUDIT_ARCH)."""
+
+# By name: the number of a system call on x86-64 and on 64-bit Arm. What is here lets a program
+# reach other processes, other namespaces or parts of the kernel that a conversion has no use for.
+FORBIDDEN = {
+    "ptrace": (101, 117),
+    "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271),
+    "kcmp": (312, 272),
+    "pidfd_getfd": (438, 438),
+    "mount": (165, 40),
+    "umount2": (166, 39),
+    "pivot_root": (155, 41),
+    "chroot": (161, 51),
+    "unshare": (272, 97),
+    "setns": (308, 268),
+    "open_tree": (428, 428),
+    "move_mount": (429, 429),
+    "fsopen": (430, 430),
+    "fsconfig": (431, 431),
+    "fsmount": (432, 432),
+    "fspick": (433, 433),
+    "mount_setattr": (442, 442),
+    "open_by_handle_at": (304, 265),
+    "bpf": (321, 280),
+    "perf_event_open": (298, 241),
+    "userfaultfd": (323, 282),
+    "io_uring_setup": (425, 425),
+    "io_uring_enter": (426, 426),
+    "io_uring_register": (427, 427),
+    "add_key": (248, 217),
+    "request_key": (249, 218),
+    "keyctl": (250, 219),
+    "init_module": (175, 105),
+    "finit_module": (313, 273),
+    "delete_module": (176, 106),
+    "kexec_load": (246, 104),
+    "kexec_file_load": (320, 294),
+    "swapon": (167, 224),
+    "reboot": (169, 142),
+    "acct": (163, 89),
+    "quotactl": (179, 60),
+}
+SOCKET, CLONE, CLONE3 = (41, 198), (56, 220), (435, 435)
+
+LANDLOCK_CREATE, LANDLOCK_ADD, LANDLOCK_RESTRICT = 444, 445, 446
+LANDLOCK_READ = 0b1101  # run and read files, list folders
+LANDLOCK_OF_FILE = 0b100_0000_0000_0111 | 1 << 15  # what may be allowed on a file that is no folder
+LANDLOCK_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
+"""The number of rights on files by the version of Landlock; later ones have those of 5."""
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -112,11 +167,16 @@ def _command(plan: dict[str, Any], program: Program | None, said: tuple[str, ...
         os.setsid()
         os.chdir(plan["folder"])
         said += _give_up_privileges()
+        if "landlock" in plan["layers"]:
+            said += _restrict_files(plan)
         said += _limit(plan["limits"])
+        if "seccomp" in plan["layers"]:
+            said += _restrict_calls()
     except OSError as error:
         _report(reports, failed=f"{error.strerror} ({error.filename})")
         os._exit(1)
-    _report(reports, protections=[*said, "everything that it starts ends with it"])
+    said += ("everything that it starts ends with it",)
+    _report(reports, protections=list(dict.fromkeys(said)))
     for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     if program is not None:
@@ -260,6 +320,94 @@ def _give_up_privileges() -> tuple[str, ...]:
     header, nothing = struct.pack("Ii", 0x20080522, 0), struct.pack("6I", *[0] * 6)
     _check(_libc.capset(header, nothing), "capset")
     return ("has no privileges and can gain none",)
+
+
+def _restrict_files(plan: dict[str, Any]) -> tuple[str, ...]:
+    """Landlock, for where there are no namespaces: the same files, without a root of its own."""
+    version = _libc.syscall(LANDLOCK_CREATE, None, 0, 1)
+    if version < 1:
+        raise OSError(ENOSYS, "not in this kernel", "Landlock")
+    everything = (1 << LANDLOCK_RIGHTS.get(version, 16)) - 1
+    network = 0b11 if version >= 4 else 0
+    scope = 0b11 if version >= 6 else 0
+    size = 24 if version >= 6 else 16 if version >= 4 else 8
+    handled = struct.pack("QQQ", everything, network, scope)[:size]
+    rules = _libc.syscall(LANDLOCK_CREATE, handled, size, 0)
+    if rules < 0:
+        raise OSError(ctypes.get_errno(), "refused", "Landlock")
+    settings = [f"/etc/{name}" for name in SETTINGS]
+    readable = [*SYSTEM, *settings, "/proc", "/sys/devices/system"]
+    readable += [real for _, real in plan["readable"]]
+    for path in readable:
+        _allow(rules, path, LANDLOCK_READ)
+    for name in DEVICES:
+        _allow(rules, f"/dev/{name}", 0b110)
+    for path in (plan["folder"], plan["scratch"]):
+        _allow(rules, path, everything)
+    _check(_libc.syscall(LANDLOCK_RESTRICT, rules, 0), "Landlock")
+    os.close(rules)
+    signals = ("sends no signal to others",) if scope else ()
+    return (
+        "writes to its folder alone",
+        "reads nothing but its folder, programs, Python, and what it is shown",
+        *signals,
+    )
+
+
+def _allow(rules: int, path: str, rights: int) -> None:
+    try:
+        descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return
+    if not os.path.isdir(path):
+        rights &= LANDLOCK_OF_FILE
+    rule = struct.pack("=Qi", rights, descriptor)
+    done = _libc.syscall(LANDLOCK_ADD, rules, 1, rule, 0)
+    os.close(descriptor)
+    _check(done, path)
+
+
+def _restrict_calls() -> tuple[str, ...]:
+    """A filter of system calls: none of FORBIDDEN, no sockets but local ones, no namespaces."""
+    machine = os.uname().machine
+    if machine not in MACHINES:
+        raise OSError(ENOSYS, "not known on this kind of machine", "seccomp")
+    column = list(MACHINES).index(machine)
+    load, equal, above, either, give = 0x20, 0x15, 0x35, 0x45, 0x06
+    number, architecture, argument = 0, 4, 16
+
+    def refuse(error: int) -> tuple[int, int, int, int]:
+        return give, 0, 0, SECCOMP_ERRNO | error
+
+    program = [
+        (load, 0, 0, architecture),
+        (equal, 1, 0, MACHINES[machine]),
+        (give, 0, 0, SECCOMP_KILL),
+        (load, 0, 0, number),
+        (above, 0, 1, 0x40000000),  # calls of another layout on x86-64
+        refuse(EPERM),
+        (equal, 0, 1, CLONE3[column]),  # its flags cannot be seen; the C library falls back
+        refuse(ENOSYS),
+    ]
+    for numbers in FORBIDDEN.values():
+        program += [(equal, 0, 1, numbers[column]), refuse(EPERM)]
+    program += [
+        (equal, 0, 4, SOCKET[column]),
+        (load, 0, 0, argument),
+        (equal, 1, 0, AF_UNIX),
+        refuse(EPERM),
+        (give, 0, 0, SECCOMP_ALLOW),
+        (equal, 0, 3, CLONE[column]),
+        (load, 0, 0, argument),
+        (either, 0, 1, CLONE_NEWUSER),
+        refuse(EPERM),
+        (give, 0, 0, SECCOMP_ALLOW),
+    ]
+    code = b"".join(struct.pack("HBBI", *line) for line in program)
+    buffer = ctypes.create_string_buffer(code, len(code))
+    header = struct.pack("HxxxxxxP", len(program), ctypes.addressof(buffer))
+    _check(_libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, header, 0, 0), "seccomp")
+    return ("no network", "cannot trace, mount, or call parts of the kernel that it has no use for")
 
 
 def _limit(limits: dict[str, int | None]) -> tuple[str, ...]:
