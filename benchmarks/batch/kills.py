@@ -50,7 +50,7 @@ def run(models: Path, into: Path, *, kills: int, seed: int, options: Sequence[st
     start = time.monotonic()
     for _ in range(kills):
         _killed(models, into, chance.randint(0, max(1, total // (kills + 1))), chance, options)
-    with _started(models, into, options) as process:
+    with started(models, into, options) as process:
         _, errors = process.communicate()
         if process.returncode != 0:
             raise RuntimeError(f"it ended with {process.returncode}: {errors}")
@@ -59,13 +59,13 @@ def run(models: Path, into: Path, *, kills: int, seed: int, options: Sequence[st
     conversions = Counter(name for name, _, state in history if state is State.CONVERTED)
     attempts = sum(state is State.RUNNING for _, _, state in history)
     seconds = time.monotonic() - start
-    return Ran(dict(_digests(into)), dict(conversions), attempts, kills, seconds)
+    return Ran(dict(digests(into)), dict(conversions), attempts, kills, seconds)
 
 
 def _killed(
     models: Path, into: Path, results: int, chance: random.Random, options: Sequence[str]
 ) -> None:
-    with _started(models, into, options) as process:
+    with started(models, into, options) as process:
         assert process.stdout is not None
         seen = 0
         for line in process.stdout:
@@ -77,7 +77,8 @@ def _killed(
         process.communicate()
 
 
-def _started(models: Path, into: Path, options: Sequence[str]) -> subprocess.Popen[str]:
+def started(models: Path, into: Path, options: Sequence[str]) -> subprocess.Popen[str]:
+    """A batch under way, which prints lines of JSON."""
     command = ("batch", str(models), "--into", str(into), "--to", "onnx", "--json", *options)
     return subprocess.Popen(
         [sys.executable, "-m", "smconvert.cli.main", *command],
@@ -88,7 +89,8 @@ def _started(models: Path, into: Path, options: Sequence[str]) -> subprocess.Pop
     )
 
 
-def _digests(into: Path) -> Iterator[tuple[str, str]]:
+def digests(into: Path) -> Iterator[tuple[str, str]]:
+    """Path and SHA-256 of each result."""
     for path in sorted(into.rglob("*")):
         inside = path.relative_to(into)
         if path.is_file() and STATE not in inside.parts and inside.name != "batch.html":

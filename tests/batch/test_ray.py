@@ -65,7 +65,7 @@ def test_a_lost_nodes_work_goes_elsewhere(tmp_path: Path, cluster: Cluster) -> N
     summary = batch(tmp_path / "models", str(into), into / kills.STATE, tell)
     assert lost.is_set()
     assert summary.counts == {"passed": 8}
-    assert dict(kills._digests(into)) == left_alone.results
+    assert dict(kills.digests(into)) == left_alone.results
     with journal.opened(into / kills.STATE) as book:
         done = [name for name, _, state in book.history() if state is State.DONE]
     assert len(done) == len(set(done)) == 8

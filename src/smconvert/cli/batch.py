@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from smconvert.cli import options
-from smconvert.cli.console import errors_as_exit_codes, stderr, stdout
+from smconvert.cli.console import EXIT_INTERRUPTED, errors_as_exit_codes, stderr, stdout
 from smconvert.errors import UsageError
 
 if TYPE_CHECKING:
@@ -144,16 +144,20 @@ def batch(
         capacity = Capacity(jobs or os.cpu_count() or 1, bytes_, timeout)
         chosen = _engine(engine, capacity, warm, place, ray_address)
         planned = plan(wanted)
-        with _watching(as_json, quiet) as tell:
-            summary = run.run(
-                planned,
-                place,
-                state,
-                chosen,
-                force=force,
-                retry_failed=retry_failed,
-                tell=tell,
-            )
+        try:
+            with _watching(as_json, quiet) as tell:
+                summary = run.run(
+                    planned,
+                    place,
+                    state,
+                    chosen,
+                    force=force,
+                    retry_failed=retry_failed,
+                    tell=tell,
+                )
+        except KeyboardInterrupt as error:
+            stderr().print("interrupted; the same command goes on from here")
+            raise SystemExit(EXIT_INTERRUPTED) from error
         page.write(summary, manifest, report)
         if as_json:
             typer.echo(json.dumps({"event": "summary", **summary.to_json(), "report": str(report)}))
