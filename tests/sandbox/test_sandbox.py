@@ -383,7 +383,7 @@ def test_what_cannot_be_set_up_is_not_run(place: Place) -> None:
 
 def test_protections_are_said() -> None:
     said = sandbox.protections()
-    assert "CPU time, data, file size and processes are limited" in said
+    assert "CPU time, data and file size are limited" in said
     if "namespaces" in sandbox.working_layers():
         assert "no network" in said
 

@@ -216,7 +216,9 @@ def _watching(as_json: bool, quiet: bool) -> Iterator[Callable[[Event], None]]:
             nonlocal failed
             if event.kind == "planned":
                 bar.update(task, total=event.facts["total"], completed=event.facts["ended"])
-            elif event.kind == "started":
+                bar.update(task, description="starting TensorFlow")
+                return
+            if event.kind == "started":
                 running[str(event.name)] = None
             else:
                 running.pop(str(event.name), None)

@@ -273,7 +273,9 @@ def _tried(layers: Sequence[str]) -> tuple[str, ...]:
                 _end(child)
     if child.told.get("failed") or child.told.get("status") != 0:
         raise RuntimeFailure(f"the sandbox cannot be set up: {child.told.get('failed')}")
-    watched = ("the memory and CPU time of all its processes are watched",) if usage.KNOWN else ()
+    watched = (
+        ("the memory, CPU time and number of its processes are watched",) if usage.KNOWN else ()
+    )
     return (*child.told["protections"], *watched)
 
 
@@ -312,7 +314,8 @@ def _start(
             # Address space that is never touched costs nothing, and TensorFlow's threads have much;
             # what is touched is watched. This stops a bomb between two looks.
             "data": limits.memory_bytes and 2 * limits.memory_bytes,
-            "tasks": _TASKS,
+            # Outside of a user namespace the user's other processes would count too.
+            "tasks": _TASKS if "namespaces" in layers else None,
         },
         "layers": list(layers),
         "reports": theirs,
@@ -385,7 +388,7 @@ def _ending(
     child: _Child, exceeded: Exceeded | None, limits: Limits, places: Sequence[Path]
 ) -> Ending:
     status = child.told.get("status")
-    number = signal.SIGKILL if status is None else -status if status < 0 else None
+    number = int(signal.SIGKILL) if status is None else -status if status < 0 else None
     if number == signal.SIGXCPU:
         exceeded = exceeded or "cpu"
     full = (

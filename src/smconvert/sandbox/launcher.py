@@ -426,7 +426,7 @@ def _limit(limits: dict[str, int | None]) -> tuple[str, ...]:
         # A process that catches SIGXCPU is killed a second later.
         resource.setrlimit(kind, (most, most + 1 if name == "cpu" and most < hard else most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    return ("CPU time, data, file size and processes are limited",)
+    return ("CPU time, data and file size are limited",)
 
 
 def _end_all(group: int) -> None:
