@@ -137,3 +137,23 @@ def test_two_at_once_are_refused(done: Path, models: Path) -> None:
         second = smconvert("batch", models, "--into", done, "--to", "onnx")
     assert second.returncode == 2
     assert "another process works on this batch" in second.stderr
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "words"),
+    [
+        ("--memory", "200M", "it needs more memory than 0.2 GB"),
+        ("--timeout", "1", "it takes longer than 1 seconds"),
+    ],
+)
+def test_limits_are_a_cause_of_their_own(
+    flag: str, value: str, words: str, models: Path, tmp_path: Path
+) -> None:
+    done = smconvert(
+        "batch", models / "frozen_mlp", "--into", tmp_path, "--to", "onnx", "--json", flag, value
+    )
+    assert done.returncode == 4
+    (cause,) = json.loads(done.stdout.splitlines()[-1])["causes"]
+    assert cause["code"] == "limit"
+    assert cause["message"] == words
+    assert cause["hint"] == f"{flag} allows {'a batch ' if flag == '--memory' else ''}more"

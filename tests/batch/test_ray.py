@@ -20,6 +20,7 @@ from smconvert.batch.local import Capacity
 from smconvert.batch.plan import plan
 from smconvert.batch.ray_engine import RayEngine
 from smconvert.batch.run import Event
+from smconvert.errors import Unavailable
 
 pytest.importorskip("ray", reason="Ray is not installed (smconvert[ray])")
 
@@ -85,3 +86,12 @@ def test_results_for_a_url_are_written_by_the_nodes(tmp_path: Path, cluster: Clu
     events: list[Event] = []
     batch(tmp_path / "models", into, tmp_path / "state", events.append)
     assert [event.kind for event in events] == ["ended", "ended", "planned"]
+
+
+def test_no_cluster(tmp_path: Path) -> None:
+    tiny.write(tmp_path / "models", 1)
+    engine = RayEngine(str(tmp_path), CAPACITY, "127.0.0.1:1")
+    jobs = plan(manifest.read(str(tmp_path / "models"), {"to": "onnx"}))
+    with pytest.raises(Unavailable, match="there is no Ray cluster at 127") as raised:
+        run.run(jobs, str(tmp_path / "out"), tmp_path / "state", engine)
+    assert "ray start --head" in str(raised.value)

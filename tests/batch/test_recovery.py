@@ -13,11 +13,12 @@ import pytest
 
 from case import DATA
 from smconvert.batch import journal, manifest, run, work
+from smconvert.batch.conversion import failure
 from smconvert.batch.engine import Outcome
 from smconvert.batch.journal import State
 from smconvert.batch.plan import Job, plan
 from smconvert.batch.run import Event
-from smconvert.errors import DestinationError
+from smconvert.errors import ConversionError, DestinationError
 from smconvert.sandbox import Limits
 
 SOURCE = DATA / "tf1" / "savedmodel_builder_ref" / "model"
@@ -202,3 +203,47 @@ def test_what_a_result_refers_to_comes_with_it(into: str, tmp_path: Path) -> Non
     if "://" not in target:
         with pytest.raises(DestinationError, match=r"m\.onnx exists already"):
             work.publish(outcome, tmp_path / "1", target, replace=False)
+
+
+@dataclass
+class Fails(Idle):
+    """An engine in which everything fails."""
+
+    def run(
+        self,
+        jobs: Sequence[Job],
+        begin: Callable[[Job], Path],
+        end: Callable[[Job, Outcome | None], None],
+    ) -> None:
+        super().run(jobs, begin, end)
+        for job in jobs:
+            begin(job)
+            end(job, failure(ConversionError("it has 3 nodes 'a/b'", hint="none")))
+
+
+def test_failures_are_tried_again_when_asked(jobs: tuple[Job, ...], tmp_path: Path) -> None:
+    engine = Fails()
+    for _ in range(2):
+        summary = run.run(jobs, str(tmp_path), tmp_path / "state", engine)
+        assert summary.exit_code == 4
+    assert len(engine.asked) == 1
+    run.run(jobs, str(tmp_path), tmp_path / "state", engine, retry_failed=True)
+    assert len(engine.asked) == 2
+
+
+def test_causes_are_counted_whatever_the_names_in_them(tmp_path: Path) -> None:
+    shutil.copytree(SOURCE, tmp_path / "models" / "a")
+    shutil.copytree(SOURCE, tmp_path / "models" / "b")
+    found = plan(manifest.read(str(tmp_path / "models"), {"to": "savedmodel"}))
+    (cause,) = run.run(found, str(tmp_path), tmp_path / "state", Fails()).causes
+    assert (cause.code, cause.names) == ("conversion", ("a", "b"))
+    assert cause.message == "it has … nodes …"
+
+
+def test_other_versions_do_not_stand_in_the_way(tmp_path: Path) -> None:
+    (job,) = plan(manifest.read(str(SOURCE), {"to": "savedmodel", "version": 2}))
+    (tmp_path / "model" / "1").mkdir(parents=True)
+    work.ensure_vacant(job, str(tmp_path))
+    (tmp_path / "model" / "2").mkdir(parents=True)
+    with pytest.raises(DestinationError, match="2 exists already"):
+        work.ensure_vacant(job, str(tmp_path))

@@ -13,6 +13,7 @@ import functools
 import io
 import json
 import posixpath
+import socket
 import tarfile
 import tempfile
 import threading
@@ -36,6 +37,7 @@ RETRIES = 3
 
 _AHEAD = 2
 _SPARE = 2
+_CONNECT_SECONDS = 10
 _DONE = ".smconvert-batch"
 """Folder below the URL of the results where a node says that one of them is whole."""
 
@@ -183,14 +185,22 @@ def _connected(address: str) -> Any:
         ) from error
     if not ray.is_initialized():
         try:
+            _ensure_listening(address)
             ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-        except ConnectionError as error:
+        except OSError as error:
             raise Unavailable(
                 f"there is no Ray cluster at {address}",
                 where="--ray-address",
                 hint="`ray start --head` starts one on this machine",
             ) from error
     return ray
+
+
+def _ensure_listening(address: str) -> None:
+    """Raises OSError at once where Ray would try for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
 
 
 def _largest_node(ray: Any) -> int:

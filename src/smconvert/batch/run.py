@@ -205,7 +205,7 @@ class _Batch:
         if not self._force and entry.job.name not in self._owned:
             try:
                 work.ensure_vacant(entry.job, self._into)
-            except DestinationError as error:
+            except SmconvertError as error:
                 outcome = failure(error)
                 self._journal.failed(entry.job.name, outcome)
                 self._tell(Event("ended", entry.job.name, {"state": "failed", **outcome}))

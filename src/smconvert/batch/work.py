@@ -24,8 +24,8 @@ from smconvert.batch import discovery
 from smconvert.batch.conversion import IMPORTS, OUTCOME, RESULT, failure
 from smconvert.batch.discovery import is_local
 from smconvert.batch.plan import Job
-from smconvert.batch.settings import FILES
-from smconvert.converters import Artifact
+from smconvert.batch.settings import FILES, options
+from smconvert.converters import Artifact, exporter_for
 from smconvert.errors import DestinationError, RuntimeFailure, SmconvertError, SourceError
 from smconvert.sandbox.warm import Warm
 
@@ -212,14 +212,16 @@ def ensure_vacant(job: Job, into: str) -> None:
     Raises:
         DestinationError: something is.
     """
+    exporter = exporter_for(Path(job.name), job.settings["to"])
+    below = exporter.destination(Path(job.name), options(job.settings).target)
     if is_local(into):
-        staging.ensure_free(Path(into, job.name), force=False)
+        staging.ensure_free(into / below, force=False)
         return
-    system, place = discovery.opened(posixpath.join(into, job.name))
+    system, place = discovery.opened(posixpath.join(into, below.as_posix()))
     if system.exists(place):
         raise DestinationError(
-            f"{posixpath.basename(job.name)} exists already",
-            where=posixpath.join(into, job.name),
+            f"{below.name} exists already",
+            where=posixpath.join(into, below.as_posix()),
             hint="--force replaces it, or name another folder with --into",
         )
 
