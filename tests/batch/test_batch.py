@@ -97,6 +97,9 @@ def test_from_a_bucket_to_a_bucket(tmp_path: Path) -> None:
     summary = run.run(jobs, "memory://out/here", tmp_path, engine)
     assert summary.counts == {"passed": 1}, summary.causes
     assert memory.ls("/out/here", detail=False) == ["/out/here/ref.onnx"]
+    result = memory.cat_file("/out/here/ref.onnx")
+    assert b"source/ref" in result
+    assert str(tmp_path).encode() not in result
     memory.rm("/in", recursive=True)
     memory.rm("/out", recursive=True)
 

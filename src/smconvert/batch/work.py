@@ -227,17 +227,21 @@ def ensure_vacant(job: Job, into: str) -> None:
 
 
 def _placed(job: Job, inside: Path) -> tuple[str, dict[str, Any], list[Path]]:
-    """Where the conversion finds its model: where it lies on this machine, else a copy in a folder.
+    """Where the conversion finds its model: where it lies on this machine, else in a copy.
 
-    The artifact's path, the settings with the paths of other files, and what must be readable.
+    A copy is named as seen from the conversion's folder: results say what they were made from, and
+    are to be the same wherever and however often it is tried.
+
+    Returns:
+        The artifact's path, the settings with the paths of other files, what must be readable.
     """
     local = all(is_local(file.url) for file in job.files)
     if local:
         at = {file.path: file.url for file in job.files}
     else:
-        at = {file.path: str(inside / "source" / file.path) for file in job.files}
+        at = {file.path: f"source/{file.path}" for file in job.files}
         for file in job.files:
-            _fetch(file.url, Path(at[file.path]))
+            _fetch(file.url, inside / at[file.path])
 
     def found(path: str) -> str:
         """An artifact, or a prefix of files."""
