@@ -38,8 +38,8 @@ class Idle:
     ) -> None:
         self.asked += [job.name for job in jobs]
 
-    def left(self, folder: Path) -> Outcome | None:
-        return work.finished(folder)
+    def left(self, job: Job, folder: Path) -> Outcome | None:
+        return work.finished(job, folder)
 
     def cancel(self) -> None:
         pass
@@ -88,7 +88,7 @@ class Kill(Idle):
                 raise Killed
             if self.step == "finished":
                 raise Killed
-            end(job, work.finished(folder))
+            end(job, work.finished(job, folder))
             raise Killed
 
 
@@ -156,9 +156,11 @@ def test_a_source_that_changed_is_done_again(
     assert engine.asked == ["model.onnx"]
 
 
-@pytest.mark.parametrize("trick", ["link", "outcome link", "leads out", "fifo", "huge"])
+@pytest.mark.parametrize(
+    "trick", ["link", "outcome link", "leads out", "elsewhere", "no outcome", "fifo", "huge"]
+)
 def test_what_a_conversion_leaves_is_not_believed(
-    trick: str, attempt: Path, tmp_path: Path
+    trick: str, attempt: Path, jobs: tuple[Job, ...], tmp_path: Path
 ) -> None:
     folder = tmp_path / "1"
     shutil.copytree(attempt, folder)
@@ -172,13 +174,18 @@ def test_what_a_conversion_leaves_is_not_believed(
     elif trick == "leads out":
         text = outcome.read_text().replace('"model.onnx"', '"../job.json"')
         outcome.write_text(text)
+    elif trick == "elsewhere":
+        result.rename(result.with_name("other.onnx"))
+        outcome.write_text(outcome.read_text().replace('"model.onnx"', '"other.onnx"'))
+    elif trick == "no outcome":
+        outcome.write_text('{"error": null, "exit_code": []}')
     elif trick == "fifo":
         outcome.unlink()
         os.mkfifo(outcome)
     else:
         with outcome.open("ab") as stream:
             stream.truncate(100 << 20)
-    found = work.finished(folder)
+    found = work.finished(jobs[0], folder)
     assert found is not None
     assert found["error"]["code"] == "runtime"
 

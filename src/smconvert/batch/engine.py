@@ -28,7 +28,7 @@ class Engine(Protocol):
             end: Told what came of it, None where it was cancelled.
         """
 
-    def left(self, folder: Path) -> Outcome | None:
+    def left(self, job: Job, folder: Path) -> Outcome | None:
         """The outcome of the attempt in ``folder`` if it came to its end before a kill."""
 
     def cancel(self) -> None:

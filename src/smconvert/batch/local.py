@@ -116,9 +116,9 @@ class LocalEngine:
                 self.cancel()
                 raise
 
-    def left(self, folder: Path) -> Outcome | None:
+    def left(self, job: Job, folder: Path) -> Outcome | None:
         """See :class:`smconvert.batch.engine.Engine`."""
-        return work.finished(folder)
+        return work.finished(job, folder)
 
     def cancel(self) -> None:
         """See :class:`smconvert.batch.engine.Engine`."""

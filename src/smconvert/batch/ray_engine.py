@@ -95,10 +95,10 @@ class RayEngine:
                 with contextlib.suppress(Exception):
                     ray.cancel(reference, force=True)
 
-    def left(self, folder: Path) -> Outcome | None:
+    def left(self, job: Job, folder: Path) -> Outcome | None:
         """See :class:`smconvert.batch.engine.Engine`."""
         if is_local(self.into):
-            return work.finished(folder)
+            return work.finished(job, folder)
         system, path = discovery.opened(posixpath.join(self.into, _DONE, f"{folder.name}.json"))
         try:
             with system.open(path, "rb") as stream:

@@ -188,13 +188,14 @@ class _Batch:
             if entry.state not in {State.RUNNING, State.CONVERTED}:
                 continue
             folder = self._folder(name, entry.attempt)
-            outcome = engine.left(folder)
+            outcome = engine.left(entry.job, folder)
             if outcome is None:
                 self._journal.returned(name)
                 continue
             self._attempts[name] = entry.attempt
-            # What is at the destination can only be ours: it was free when the job was started.
-            self._owned.add(name)
+            if entry.state is State.CONVERTED:
+                # It may be at its destination already.
+                self._owned.add(name)
             self._finish(entry.job, outcome)
         shutil.rmtree(self._work, ignore_errors=True)
 

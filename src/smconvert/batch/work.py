@@ -139,7 +139,7 @@ def attempt(
         ending = launch(inside, limits, folder / "stdout", folder / "stderr", readable)
         if ending.exceeded == "cancelled":
             return None
-        outcome = finished(folder) or _unfinished(ending, limits, folder)
+        outcome = finished(job, folder) or _unfinished(ending, limits, folder)
         return {**outcome, "memory": ending.peak_bytes}
     except SmconvertError as error:
         return failure(error)
@@ -148,21 +148,22 @@ def attempt(
         return failure(SourceError(f"the model cannot be read: {error}", where=str(where)))
 
 
-def finished(folder: Path) -> dict[str, Any] | None:
+def finished(job: Job, folder: Path) -> dict[str, Any] | None:
     """The outcome of the attempt in ``folder`` if it came to its end; its result is then whole."""
     inside = folder / "job"
     try:
         outcome = _read(inside / OUTCOME)
+        _ensure_outcome(job, outcome)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         return failure(RuntimeFailure(f"what the conversion wrote cannot be read: {error}"))
     if outcome.get("error") is None:
         result = inside / RESULT
         try:
             for path in (outcome["artifact"], *outcome["companions"]):
                 _ensure_plain(result, path)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError) as error:
             return failure(RuntimeFailure(f"the conversion wrote what is no result: {error}"))
         outcome["sha256"] = fingerprint.take(result / outcome["artifact"]).sha256
     return outcome
@@ -212,8 +213,7 @@ def ensure_vacant(job: Job, into: str) -> None:
     Raises:
         DestinationError: something is.
     """
-    exporter = exporter_for(Path(job.name), job.settings["to"])
-    below = exporter.destination(Path(job.name), options(job.settings).target)
+    below = _destination(job)
     if is_local(into):
         staging.ensure_free(into / below, force=False)
         return
@@ -224,6 +224,12 @@ def ensure_vacant(job: Job, into: str) -> None:
             where=posixpath.join(into, below.as_posix()),
             hint="--force replaces it, or name another folder with --into",
         )
+
+
+def _destination(job: Job) -> Path:
+    """Where the result appears, below the folder for results."""
+    exporter = exporter_for(Path(job.name), job.settings["to"])
+    return exporter.destination(Path(job.name), options(job.settings).target)
 
 
 def _placed(job: Job, inside: Path) -> tuple[str, dict[str, Any], list[Path]]:
@@ -315,6 +321,33 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError(f"{path.name} is no outcome")
     return found
+
+
+def _ensure_outcome(job: Job, outcome: Mapping[str, Any]) -> None:
+    """Raises ValueError, KeyError or TypeError unless the outcome is one, and of this very job."""
+    error = outcome["error"]
+    texts = [outcome["verdict"], outcome["reason"]]
+    if error is not None:
+        texts += [error["where"], error["hint"]]
+        if not isinstance(error["code"], str) or not isinstance(error["message"], str):
+            raise ValueError("its error is none")
+    else:
+        destination = _destination(job).as_posix()
+        beside = outcome["companions"]
+        if outcome["artifact"] != destination or not all(
+            path.startswith(f"{destination}.") for path in beside
+        ):
+            raise ValueError("its result is not where this job's belongs")
+        texts += [*outcome["changes"], *outcome["differences"], outcome["format"]]
+        float(outcome["seconds"])
+        for difference in outcome["differences"].values():
+            float(difference or 0)
+    if not isinstance(outcome["exit_code"], int):
+        raise ValueError("its exit code is none")
+    if not all(text is None or isinstance(text, str) for text in texts):
+        raise ValueError("it says what is no text")
+    if outcome["verdict"] not in {None, "passed", "not_run"}:
+        raise ValueError("its verdict is none")
 
 
 def _ensure_plain(result: Path, path: str) -> None:
