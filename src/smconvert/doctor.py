@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from smconvert import sandbox
 from smconvert.errors import RuntimeFailure, Unavailable
 from smconvert.runtimes import probes
 from smconvert.runtimes.places import Place
@@ -38,8 +39,8 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Looks at Python, packages, the NVIDIA driver, and each runtime at each place."""
-    return [*_python(), *_packages(), *_onnxruntimes(), *_driver(), *_places()]
+    """Looks at Python, packages, the sandbox, the NVIDIA driver, and each runtime at each place."""
+    return [*_python(), *_packages(), *_onnxruntimes(), *_sandbox(), *_driver(), *_places()]
 
 
 def _python() -> Iterator[Finding]:
@@ -86,6 +87,18 @@ def _is_installed(name: str) -> bool:
     except PackageNotFoundError:
         return False
     return True
+
+
+def _sandbox() -> Iterator[Finding]:
+    """What untrusted models are held to here."""
+    held = sandbox.protections()
+    whole = "no network" in held
+    yield Finding(
+        "sandbox",
+        OK if whole else ABSENT,
+        "; ".join(held),
+        None if whole else "it needs Linux with user namespaces, which containers often forbid",
+    )
 
 
 def _driver() -> Iterator[Finding]:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from smconvert.cli.batch import batch
 from smconvert.cli.bisect import bisect
 from smconvert.cli.bundle import bundle, verify
 from smconvert.cli.compare import compare
@@ -31,6 +32,7 @@ app.command()(bisect)
 app.command()(bundle)
 app.command()(verify)
 app.command()(doctor)
+app.command()(batch)
 app.command(name="run")(run_command)
 
 

@@ -14,11 +14,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Any, Protocol, Self
 
 from smconvert.converters import Executable
 from smconvert.errors import RuntimeFailure, Unavailable
@@ -46,9 +46,21 @@ class Ran:
     placement: Mapping[str, int]
 
 
+class Child(Protocol):
+    """As much of :class:`subprocess.Popen` as is used of a worker."""
+
+    pid: int
+    returncode: int | None
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit code, or TimeoutExpired."""
+
+
 @dataclass
-class _Process:
-    popen: subprocess.Popen[bytes]
+class Process:
+    """A worker, the pipes to and from it, and the file that it prints to."""
+
+    popen: Child
     requests: int
     answers: int
     log: IO[bytes]
@@ -56,10 +68,15 @@ class _Process:
 
 
 class Workers:
-    """Runs executables in worker processes that are kept until the context ends."""
+    """Runs executables in worker processes that are kept until the context ends.
 
-    def __init__(self) -> None:
-        self._processes: dict[tuple[str, Place], _Process] = {}
+    Args:
+        start: Starts one for a runtime and a place; by default a Python of its own.
+    """
+
+    def __init__(self, start: Callable[[str, Place], Process] | None = None) -> None:
+        self._start = start or start_process
+        self._processes: dict[tuple[str, Place], Process] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -90,7 +107,7 @@ class Workers:
                 than ``timeout`` seconds.
         """
         key = executable.runtime, place
-        process = self._processes.get(key) or self._processes.setdefault(key, _start(*key))
+        process = self._processes.get(key) or self._processes.setdefault(key, self._start(*key))
         with tempfile.TemporaryDirectory(prefix="smconvert-") as name:
             folder = Path(name)
             request = {
@@ -120,11 +137,12 @@ def opened(workers: Workers | None) -> AbstractContextManager[Workers]:
     return Workers() if workers is None else nullcontext(workers)
 
 
-def _start(runtime: str, place: Place) -> _Process:
+def start_process(runtime: str, place: Place) -> Process:
+    """A worker in a Python of its own."""
     theirs_in, requests = os.pipe()
     answers, theirs_out = os.pipe()
     log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
-    environment = {**os.environ, **_SETTINGS, **_settings(place)}
+    environment = {**os.environ, **_SETTINGS, **settings(place)}
     popen = subprocess.Popen(
         [
             sys.executable,
@@ -144,10 +162,10 @@ def _start(runtime: str, place: Place) -> _Process:
     )
     os.close(theirs_in)
     os.close(theirs_out)
-    return _Process(popen, requests, answers, log)
+    return Process(popen, requests, answers, log)
 
 
-def _settings(place: Place) -> dict[str, str]:
+def settings(place: Place) -> dict[str, str]:
     """What must be set before a runtime's libraries are loaded."""
     settings = {"NVIDIA_TF32_OVERRIDE": "1" if place.precision == "tf32" else "0"}
     if place.device == "cpu":
@@ -157,7 +175,7 @@ def _settings(place: Place) -> dict[str, str]:
     return settings
 
 
-def _ask(process: _Process, request: Mapping[str, Any], timeout: float, runtime: str) -> Any:
+def _ask(process: Process, request: Mapping[str, Any], timeout: float, runtime: str) -> Any:
     try:
         _write(process.requests, (json.dumps(request) + "\n").encode())
     except OSError as error:
@@ -184,7 +202,7 @@ def _write(descriptor: int, data: bytes) -> None:
         data = data[os.write(descriptor, data) :]
 
 
-def _died(process: _Process, runtime: str) -> RuntimeFailure:
+def _died(process: Process, runtime: str) -> RuntimeFailure:
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.popen.wait(5)
     code = process.popen.returncode
@@ -200,7 +218,7 @@ def _died(process: _Process, runtime: str) -> RuntimeFailure:
     )
 
 
-def _end(process: _Process) -> None:
+def _end(process: Process) -> None:
     for descriptor in (process.requests, process.answers):
         with contextlib.suppress(OSError):
             os.close(descriptor)

@@ -1,0 +1,1 @@
+"""Many models in one go: found, converted, checked and reported, whatever kills it on the way."""
