@@ -7,6 +7,7 @@ model = sm.load("iris_export")
 model.signatures["predict"](SepalLength=..., ...)
 """
 
+from smconvert.client import Client
 from smconvert.comparison import CompareOptions, Comparison, compare
 from smconvert.converters import (
     Artifact,
@@ -32,6 +33,7 @@ __all__ = [
     "Artifact",
     "CanonicalModel",
     "CheckOptions",
+    "Client",
     "CompareOptions",
     "Comparison",
     "Conversion",

@@ -1,0 +1,122 @@
+"""Killed workers and servers: no accepted job is lost, none that was finished is repeated."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from running import Server, ask, packed, running, upload, wait, wait_for_step
+
+UNCHECKED = {"target": "graphdef", "check_options": {"checked": False}}
+"""A conversion that is short; what is tested is who does it."""
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    with Server(tmp_path, "--open", "--json-log", workers=1) as started:
+        yield started
+
+
+@pytest.fixture
+def http(server: Server) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.url, timeout=30) as client:
+        yield client
+
+
+def begun(server: Server, job: str) -> int:
+    """How often a worker began a job."""
+    return sum(job in line and '"begun"' in line for line in server.log.splitlines())
+
+
+def test_the_job_of_a_killed_worker_is_done_by_another(server: Server, http: httpx.Client) -> None:
+    job = ask(http, {"upload": upload(http, packed()), **UNCHECKED})
+    wait_for_step(http, job, "starting TensorFlow")
+    (worker,) = server.workers()
+    inside = worker.children(recursive=True)
+    assert inside
+    worker.send_signal(signal.SIGKILL)
+    found = wait(http, job)
+    assert (found["state"], found["attempt"]) == ("done", 2)
+    assert not any(running(process.pid) for process in inside)
+    assert "smconvert_worker_restarts_total 1.0" in http.get("/metrics").text
+
+
+def test_a_killed_server_loses_no_job_and_repeats_none(server: Server, http: httpx.Client) -> None:
+    model = upload(http, packed())
+    done = ask(http, {"upload": model, **UNCHECKED})
+    assert wait(http, done)["state"] == "done"
+    under_way, waits = (ask(http, {"upload": model, **UNCHECKED}) for _ in range(2))
+    half = http.post("/v1/uploads", json={"name": "m.pb", "size": 6}).json()["id"]
+    http.patch(f"/v1/uploads/{half}", content=b"abc", headers={"Upload-Offset": "0"})
+    wait_for_step(http, under_way, "reading savedmodel")
+    (worker,) = server.workers()
+    all_of_them = [worker, *worker.children(recursive=True)]
+    server.kill()
+    _, alive = psutil.wait_procs(all_of_them, timeout=30)
+    assert not alive, "the workers of a dead server go on"
+    server.start()
+    assert http.get(f"/v1/uploads/{half}").json()["offset"] == 3
+    for job in (under_way, waits):
+        assert wait(http, job)["state"] == "done"
+    assert http.get(f"/v1/jobs/{done}/result").status_code == 200
+    assert begun(server, done) == 1
+    assert begun(server, under_way) == 2
+    assert http.get("/v1/jobs", params={"state": "done"}).json()["next"] is None
+    assert 'smconvert_jobs_ended_total{state="done"} 3.0' in http.get("/metrics").text
+
+
+def test_work_that_was_done_is_not_done_again(server: Server, http: httpx.Client) -> None:
+    """The worker dies after the conversion has ended, and before that is recorded."""
+    job = ask(http, {"upload": upload(http, packed()), **UNCHECKED})
+    outcome = server.folder / "state" / "work" / job / "1" / "inside" / "outcome.json"
+    (worker,) = server.workers()
+    while not outcome.exists():
+        time.sleep(0.001)
+    worker.send_signal(signal.SIGKILL)
+    found = wait(http, job)
+    assert found["state"] == "done"
+    if found["attempt"] == 2:
+        assert "the work was done already" in server.log
+    assert http.get(f"/v1/jobs/{job}/result").status_code == 200
+    assert not (server.folder / "state" / "work" / job).exists()
+
+
+def test_a_job_that_kills_its_workers_is_given_up(server: Server, http: httpx.Client) -> None:
+    job = ask(http, {"upload": upload(http, packed()), **UNCHECKED})
+    for attempt in (1, 2, 3):
+        while http.get(f"/v1/jobs/{job}").json()["attempt"] < attempt:
+            time.sleep(0.02)
+        (worker,) = server.workers()
+        worker.send_signal(signal.SIGKILL)
+    found = wait(http, job)
+    assert found["state"] == "failed"
+    assert found["error"]["code"] == "runtime"
+    assert found["error"]["message"] == "the worker died under this job 3 times"
+
+
+def test_a_job_is_cancelled_while_it_runs(server: Server, http: httpx.Client) -> None:
+    job = ask(http, {"upload": upload(http, packed()), "target": "onnx"})
+    wait_for_step(http, job, "starting TensorFlow")
+    start = time.monotonic()
+    http.post(f"/v1/jobs/{job}/cancel")
+    assert wait(http, job)["state"] == "cancelled"
+    assert time.monotonic() - start < 10
+    (worker,) = server.workers()
+    assert worker.children() == []
+
+
+def test_a_server_that_is_told_to_end_gives_its_jobs_back(
+    server: Server, http: httpx.Client
+) -> None:
+    job = ask(http, {"upload": upload(http, packed()), **UNCHECKED})
+    wait_for_step(http, job, "starting TensorFlow")
+    server.end()
+    assert '"given back"' in server.log
+    server.start()
+    found = wait(http, job)
+    assert (found["state"], found["attempt"]) == ("done", 1)
