@@ -14,7 +14,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -62,11 +62,19 @@ _KINDS: Mapping[str, type[SmconvertError]] = {
         Unavailable,
     )
 }
-_RUNS_CODE = {
-    "op_libraries": "--op-library",
-    "factory": "--model",
-    "custom_objects": "--custom-objects",
-}
+_SENT = frozenset(
+    {
+        "tags",
+        "signatures",
+        "inputs",
+        "outputs",
+        "fixed_inputs",
+        "checkpoint",
+        "variable_map",
+        "cut_examples",
+    }
+)
+"""Source options that a service takes: it runs no code of its users, and allows nothing by name."""
 
 
 class Refused(SmconvertError):
@@ -375,12 +383,13 @@ def _pack(path: Path, options: SourceOptions, scratch: Path) -> _Packed:
 
 
 def _source_choices(options: SourceOptions, source_format: str | None) -> dict[str, Any]:
-    for name, flag in _RUNS_CODE.items():
-        if getattr(options, name):
+    for option in fields(options):
+        if option.name not in _SENT and getattr(options, option.name):
             raise UsageError(
-                f"{flag} names code of yours, and a service runs none",
-                where=flag,
-                hint="convert it where the code is, with smconvert.convert",
+                f"a service takes no {option.name.replace('_', ' ')}",
+                where=f"source_options.{option.name}",
+                hint="what runs code or reaches outside the model is converted where it is "
+                "trusted, with smconvert.convert",
             )
     return {
         "format": source_format,

@@ -333,7 +333,8 @@ def ready(service: ServiceOf) -> Health:
         service.jobs.counts()
     except Exception as error:
         raise ServiceUnavailable("the database does not answer") from error
-    if service.supervisor is not None and not service.supervisor.alive:
+    supervisor = service.supervisor
+    if supervisor is not None and service.settings.workers and not supervisor.alive:
         raise ServiceUnavailable("no worker runs", hint="the server's log says why")
     return Health(status="ok")
 
