@@ -64,6 +64,11 @@ class Page:
         self._process.wait(20)
 
     def resize(self, width: int, height: int) -> None:
+        self._size = {"width": width, "height": height}
+        self._emulate(height)
+
+    def _emulate(self, height: int) -> None:
+        width = self._size["width"]
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width, height=height, deviceScaleFactor=1, mobile=False,
@@ -128,15 +133,14 @@ class Page:
             and not node.get("name", {}).get("value")
         ]
 
-    def screenshot(self, path: Path, *, whole: bool = True) -> None:
-        shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole, **(
-            {"clip": {**self._whole(), "scale": 1}} if whole else {}
-        ))  # fmt: skip
-        path.write_bytes(base64.b64decode(shot["data"]))
-
-    def _whole(self) -> dict[str, float]:
+    def screenshot(self, path: Path) -> None:
+        """Of the whole page: a frame in it is drawn only where it can be seen."""
         size = self.call("Page.getLayoutMetrics")["cssContentSize"]
-        return {"x": 0, "y": 0, "width": size["width"], "height": size["height"]}
+        self._emulate(int(size["height"]))
+        time.sleep(0.5)
+        shot = self.call("Page.captureScreenshot", format="png")
+        self._emulate(self._size["height"])
+        path.write_bytes(base64.b64decode(shot["data"]))
 
     def call(self, method: str, **parameters: Any) -> Any:
         self._count += 1

@@ -29,7 +29,7 @@ from smconvert.service.database import open_database
 from smconvert.service.execution import Execution
 from smconvert.service.jobs import Jobs
 from smconvert.service.metrics import Metrics
-from smconvert.service.operations import api, operations
+from smconvert.service.operations import api, operations, targets
 from smconvert.service.problems import (
     MEDIA_TYPE,
     Problem,
@@ -105,7 +105,7 @@ def create_app(settings: Settings, *, with_workers: bool = True) -> FastAPI:
     app.get("/", include_in_schema=False)(lambda: RedirectResponse("/page/"))
     app.mount("/page", StaticFiles(directory=PAGE, html=True), name="page")
     _tell_errors(app)
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    app.openapi = lambda: _openapi(app, settings.upload_bytes)  # type: ignore[method-assign]
     app.add_middleware(Told, service=service)
     if settings.hosts:
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(settings.hosts))
@@ -234,8 +234,8 @@ def _json(told: Problem, headers: dict[str, str]) -> JSONResponse:
     )
 
 
-def _openapi(app: FastAPI) -> dict[str, Any]:
-    """The description of the API: every error is a Problem, FastAPI's own form of 422 too."""
+def _openapi(app: FastAPI, most: int) -> dict[str, Any]:
+    """The description of the API: every error is a Problem, and what this service allows."""
     if app.openapi_schema is None:
         document = get_openapi(
             title=app.title, version=app.version, description=app.description, routes=app.routes
@@ -244,5 +244,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         for name in ("HTTPValidationError", "ValidationError"):
             schemas.pop(name, None)
         schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas["NewJob"]["properties"]["target"]["enum"] = targets()
+        schemas["NewUpload"]["properties"]["size"]["maximum"] = most
         app.openapi_schema = document
     return app.openapi_schema

@@ -53,7 +53,7 @@ def about(service: ServiceOf) -> About:
     """What this service is and allows; needs no token."""
     return About(
         version=version("smconvert"),
-        targets=_targets(),
+        targets=targets(),
         upload_bytes=service.settings.upload_bytes,
         open=service.settings.open,
         protections=list(sandbox.protections()),
@@ -174,11 +174,11 @@ def create_job(
     ] = None,
 ) -> Job:
     """Asks for a conversion. Once this has answered, no crash of the service loses it."""
-    if wanted.target not in _targets():
+    if wanted.target not in targets():
         raise UsageError(
             f"{wanted.target!r} is not an installed format",
             where="target",
-            hint=f"one of {', '.join(_targets())}",
+            hint=f"one of {', '.join(targets())}",
         )
     job, is_new = service.jobs.create(owner, wanted, idempotency_key)
     response.headers["Location"] = str(request.url_for("get_job", job_id=job.id))
@@ -345,7 +345,8 @@ def metrics(service: ServiceOf) -> Response:
     return Response(service.metrics.text(), media_type=CONTENT_TYPE)
 
 
-def _targets() -> list[str]:
+def targets() -> list[str]:
+    """The formats that can be written here."""
     return sorted(point.name for point in entry_points(group=EXPORTERS))
 
 

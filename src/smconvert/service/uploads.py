@@ -20,7 +20,7 @@ from pathlib import Path
 from anyio import to_thread
 from sqlalchemy import Connection, Row, delete, func, select, update
 
-from smconvert.service.database import Database, jobs, tokens, uploads
+from smconvert.service.database import Database, jobs, uploads
 from smconvert.service.problems import Conflict, NotFound, QuotaExceeded, ServiceError, TooLarge
 from smconvert.service.schemas import ENDED, NewUpload, Upload
 from smconvert.service.settings import Settings
@@ -218,8 +218,12 @@ def needed(connection: Connection, identifier: str) -> bool:
 
 
 def lock(connection: Connection, owner: Owner) -> None:
-    """Makes other requests of the owner wait for this transaction, so that they are counted."""
-    connection.execute(select(tokens.c.id).where(tokens.c.id == owner.id).with_for_update())
+    """Makes other requests of the owner wait for this transaction, so that they are counted.
+
+    In SQLite every transaction that writes waits for every other.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(owner.id))))
 
 
 def ensure_room(connection: Connection, owner: Owner, wanted: int) -> None:
