@@ -107,7 +107,8 @@ def test_a_job_is_cancelled_while_it_runs(server: Server, http: httpx.Client) ->
     assert wait(http, job)["state"] == "cancelled"
     assert time.monotonic() - start < 10
     (worker,) = server.workers()
-    assert worker.children() == []
+    (warm,) = worker.children()
+    assert warm.children() == []
 
 
 def test_a_server_that_is_told_to_end_gives_its_jobs_back(

@@ -38,6 +38,7 @@ from smconvert.service.problems import (
     problem,
 )
 from smconvert.service.settings import Settings
+from smconvert.service.starting import inspections
 from smconvert.service.state import Service
 from smconvert.service.storage import open_storage
 from smconvert.service.streams import Streams
@@ -67,7 +68,8 @@ def create_app(settings: Settings, *, with_workers: bool = True) -> FastAPI:
     database, storage = open_database(settings), open_storage(settings)
     uploads = Uploads(settings, database, storage)
     jobs = Jobs(settings, database)
-    execution = Execution(jobs, uploads, storage)
+    looks = inspections()
+    execution = Execution(jobs, uploads, storage, looks)
     supervisor = Supervisor(jobs, execution) if with_workers else None
     service = Service(
         settings=settings,
@@ -84,7 +86,7 @@ def create_app(settings: Settings, *, with_workers: bool = True) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def running(app: FastAPI) -> AsyncIterator[None]:
-        with supervisor or contextlib.nullcontext():
+        with supervisor or contextlib.nullcontext(), looks:
             watching = asyncio.create_task(service.streams.watch())
             yield
             watching.cancel()

@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,6 +35,7 @@ from smconvert.service.jobs import Claim, Jobs, Outcome
 from smconvert.service.problems import Failure, NotFound
 from smconvert.service.schemas import Result, SourceChoices
 from smconvert.service.settings import JobLimits
+from smconvert.service.starting import Start, afresh
 from smconvert.service.storage import Storage
 from smconvert.service.uploads import Uploads
 
@@ -68,6 +68,7 @@ class Execution:
     jobs: Jobs
     uploads: Uploads
     storage: Storage
+    start: Start = afresh
 
     def perform(self, claim: Claim, cancelled: threading.Event) -> Outcome:
         """Converts what a job asks for; what remains of it is in the storage afterwards."""
@@ -102,7 +103,7 @@ class Execution:
         with _folder_in(self.jobs.settings.folder / "work") as folder:
             file, readable = self._fetched(upload, folder)
             asked = {"work": "inspect", "upload": str(file), "source_options": _plain(choices)}
-            ending = _run(asked, folder / "inside", INSPECTION, (readable,), None)
+            ending = self._run(asked, folder / "inside", INSPECTION, (readable,), None)
             outcome = _outcome(folder)
         if outcome is None:
             outcome = _ended_early(ending, INSPECTION)
@@ -135,10 +136,23 @@ class Execution:
         )
         watcher.start()
         try:
-            return _run(asked, folder / "inside", self.jobs.settings.limits, read, cancelled)
+            limits = self.jobs.settings.limits
+            return self._run(asked, folder / "inside", limits, read, cancelled)
         finally:
             watching.set()
             watcher.join()
+
+    def _run(
+        self,
+        asked: Mapping[str, Any],
+        folder: Path,
+        limits: JobLimits,
+        readable: Sequence[Path],
+        cancelled: threading.Event | None,
+    ) -> sandbox.Ending:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "request.json").write_text(json.dumps(asked))
+        return self.start(folder, sandbox.Limits(**asdict(limits)), readable, cancelled)
 
     def _fetched(self, upload: Row[tuple[object, ...]], folder: Path) -> tuple[Path, Path]:
         """An upload as a file to read, and what the sandbox must let through for it."""
@@ -219,26 +233,6 @@ class Execution:
 def key(job: str, name: str) -> str:
     """Under which a file of a job is stored."""
     return f"jobs/{job}/{name}"
-
-
-def _run(
-    asked: Mapping[str, Any],
-    folder: Path,
-    limits: JobLimits,
-    readable: Sequence[Path],
-    cancelled: threading.Event | None,
-) -> sandbox.Ending:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "request.json").write_text(json.dumps(asked))
-    return sandbox.run(
-        [sys.executable, "-m", inside.__name__, "request.json"],
-        folder,
-        sandbox.Limits(**asdict(limits)),
-        stdout=folder.parent / "stdout",
-        stderr=folder.parent / "stderr",
-        readable=readable,
-        cancelled=cancelled,
-    )
 
 
 def _outcome(attempt: Path) -> dict[str, Any] | None:

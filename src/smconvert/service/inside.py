@@ -2,6 +2,8 @@
 
     python -m smconvert.service.inside REQUEST
 
+or :func:`main_of_fork` in a fork of a process that has imported what it needs.
+
 Everything that reads what a stranger sent happens here: unpacking, reading, converting, checking,
 packing. Steps go to stdout, a JSON value a line. The last thing written is ``outcome.json``, by a
 rename: if it is there, the work was done to its end.
@@ -21,6 +23,8 @@ from typing import Any
 from smconvert import archives
 from smconvert.converters import SourceOptions, TargetOptions, exporters
 from smconvert.errors import ParityError, SmconvertError, SourceError, UsageError
+from smconvert.runtimes.forked import Blanks
+from smconvert.runtimes.workers import Workers
 
 OUTCOME = "outcome.json"
 REPORT = "report.html"
@@ -28,12 +32,37 @@ REPORT_JSON = "report.json"
 _SOURCE, _RESULT = "source", "result"
 
 
+IMPORTS = ("smconvert.batch.imports", "smconvert.service.inside")
+"""What a process has imported whose forks convert."""
+
+LIGHT_IMPORTS = ("smconvert.service.inside", "smconvert.pipeline")
+"""Of one whose forks only look at models: TensorFlow is not among it."""
+
+
 def main(request: Path) -> None:
     """Does what a request says, and writes what came of it."""
+    with Workers() as workers:
+        _do(request, workers)
+
+
+def main_of_fork(request: str) -> int:
+    """The same in a fork of a process that has imported, and run nothing."""
+    # One runs the source, the other the result.
+    with Blanks(2) as blanks, Workers(blanks.start) as workers:
+        _do(Path(request), workers)
+    return 0
+
+
+def look_of_fork(request: str) -> int:
+    """The same for what runs no model."""
+    main(Path(request))
+    return 0
+
+
+def _do(request: Path, workers: Workers) -> None:
     asked = json.loads(request.read_text())
-    work = {"convert": _convert, "inspect": _inspect}[asked["work"]]
     try:
-        outcome = work(asked)
+        outcome = _inspect(asked) if asked["work"] == "inspect" else _convert(asked, workers)
     except ParityError as error:
         outcome = {**_failed(error), "report": _report(asked, error.parity)}
     except SmconvertError as error:
@@ -49,7 +78,7 @@ def main(request: Path) -> None:
     _write(Path(OUTCOME), _without_folders(outcome, asked))
 
 
-def _convert(asked: Mapping[str, Any]) -> dict[str, Any]:
+def _convert(asked: Mapping[str, Any], workers: Workers) -> dict[str, Any]:
     """Converts, and packs what was written into the one file to download."""
     _step("unpacking")
     source = _artifact(asked)
@@ -72,6 +101,7 @@ def _convert(asked: Mapping[str, Any]) -> dict[str, Any]:
         checked=check["checked"],
         source_format=asked["source_options"]["format"],
         target_format=asked["target"],
+        workers=workers,
         progress=_step,
     )
     _step("packing the result")

@@ -14,11 +14,12 @@ import sys
 import threading
 from types import FrameType
 
-from smconvert.service import logs
+from smconvert.service import logs, starting
 from smconvert.service.database import open_database
 from smconvert.service.execution import Execution
 from smconvert.service.jobs import Claim, Jobs, Outcome
 from smconvert.service.settings import Settings
+from smconvert.service.starting import Start
 from smconvert.service.storage import open_storage
 from smconvert.service.uploads import Uploads
 
@@ -33,11 +34,12 @@ CANCEL_POLL = 0.5
 class Worker:
     """Does jobs until it is told to end."""
 
-    def __init__(self, name: str, settings: Settings) -> None:
+    def __init__(self, name: str, settings: Settings, start: Start) -> None:
         database, storage = open_database(settings), open_storage(settings)
         self._name = name
         self._jobs = Jobs(settings, database)
-        self._execution = Execution(self._jobs, Uploads(settings, database, storage), storage)
+        uploads = Uploads(settings, database, storage)
+        self._execution = Execution(self._jobs, uploads, storage, start)
         self._ending = threading.Event()
 
     def end(self) -> None:
@@ -96,16 +98,18 @@ def main() -> None:
     """Runs a worker until its server ends."""
     settings = Settings.from_json(sys.stdin.readline())
     logs.set_up(settings.log_format)
-    worker = Worker(sys.argv[1], settings)
-
-    def end(signum: int, frame: FrameType | None) -> None:
-        worker.end()
-
-    signal.signal(signal.SIGTERM, end)
     # Ctrl-C at the terminal reaches this process too; the server tells it to end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_server, args=(worker,), daemon=True).start()
-    worker.run()
+    with starting.conversions() as start:
+        start.prepare()
+        worker = Worker(sys.argv[1], settings, start)
+
+        def end(signum: int, frame: FrameType | None) -> None:
+            worker.end()
+
+        signal.signal(signal.SIGTERM, end)
+        threading.Thread(target=_end_with_server, args=(worker,), daemon=True).start()
+        worker.run()
 
 
 def _end_with_server(worker: Worker) -> None:
