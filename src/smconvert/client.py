@@ -266,7 +266,8 @@ class Client:
         unpacked = folder / "unpacked"
         if result["name"] == result["artifact"]:
             unpacked.mkdir()
-            file.rename(unpacked / result["artifact"])
+            # What a hostile model made of its job is told by the service as it is.
+            file.rename(unpacked / Path(result["artifact"]).name)
         else:
             archives.unpack(file, unpacked)
             file.unlink()

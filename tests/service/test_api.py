@@ -260,7 +260,7 @@ def test_what_is_past_its_time_goes(http: TestClient, jobs: Jobs, settings: Sett
     http.post(f"/v1/jobs/{old['id']}/cancel")
     time.sleep(0.01)
     past = Jobs(replace(settings, keep_jobs=0, keep_uploads=0), jobs.database)
-    assert supervisor.sweep(past, service(http).uploads, service(http).storage) == 2
+    assert supervisor.sweep(past, service(http).execution) == 2
     assert http.get(f"/v1/jobs/{old['id']}").status_code == 404
     assert http.get(f"/v1/jobs/{kept['id']}").json()["state"] == "queued"
 

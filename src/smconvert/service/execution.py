@@ -7,6 +7,7 @@ outcome is found, and recorded.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -19,6 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
 from sqlalchemy import Row
 
 from smconvert import sandbox
@@ -55,6 +57,7 @@ INSPECTION = JobLimits(
 """What one look at a model may take."""
 
 _WATCH = 0.25
+_LOOK = "look-"
 _KINDS: Mapping[str, type[SmconvertError]] = {
     kind.kind: kind
     for kind in (UsageError, SourceError, ConversionError, DestinationError, RuntimeFailure)
@@ -94,6 +97,13 @@ class Execution:
         """Removes the folders of a job's attempts."""
         shutil.rmtree(self._work(job), ignore_errors=True)
 
+    def forget_looks(self, older_than: float) -> None:
+        """Removes what a server that was killed left of its looks at models."""
+        for folder in (self.jobs.settings.folder / "work").glob(f"{_LOOK}*"):
+            with contextlib.suppress(FileNotFoundError):
+                if folder.stat().st_mtime < time.time() - older_than:
+                    shutil.rmtree(folder, ignore_errors=True)
+
     def inspect(self, upload: Row[tuple[object, ...]], choices: SourceChoices) -> dict[str, Any]:
         """What ``smconvert inspect`` says of an upload.
 
@@ -107,9 +117,9 @@ class Execution:
             outcome = _outcome(folder)
         if outcome is None:
             outcome = _ended_early(ending, INSPECTION)
-        if "error" in outcome:
-            raise _error(outcome)
-        return dict(outcome["description"])
+        if outcome.error is not None:
+            raise _error(outcome.error)
+        return outcome.description or {}
 
     def _convert(self, claim: Claim, folder: Path, cancelled: threading.Event) -> sandbox.Ending:
         request = claim.request
@@ -180,7 +190,7 @@ class Execution:
             if over:
                 return
 
-    def _found(self, job: str) -> tuple[Path, dict[str, Any]] | None:
+    def _found(self, job: str) -> tuple[Path, _Told] | None:
         """The attempt whose work was done to its end, if there is one."""
         for folder in sorted(self._work(job).glob("*")):
             outcome = _outcome(folder)
@@ -188,9 +198,9 @@ class Execution:
                 return folder, outcome
         return None
 
-    def _kept(self, claim: Claim, folder: Path, outcome: Mapping[str, Any]) -> Outcome:
+    def _kept(self, claim: Claim, folder: Path, told: _Told) -> Outcome:
         """Moves what is kept into the storage."""
-        result = self._store_result(claim, folder, outcome)
+        result = self._store_result(claim, folder, told.result)
         stored = result.size if result else 0
         log_file = folder / LOG
         log_file.write_bytes(_tail(folder / "stderr"))
@@ -200,29 +210,26 @@ class Execution:
             if report is not None:
                 stored += report.stat().st_size
                 self.storage.put(report, key(claim.job, name))
-        if result is None and "error" not in outcome:
+        if result is None and told.error is None:
             return _failed(RuntimeFailure("the job ended without a result"))
-        error = outcome.get("error")
         document = {
-            "exit_code": outcome["exit_code"],
-            "conversion": outcome.get("conversion"),
-            "error": Failure.model_validate(error).model_dump() if error else None,
+            "exit_code": told.exit_code,
+            "conversion": told.conversion,
+            "error": told.error.model_dump() if told.error else None,
             "result": result.model_dump() if result else None,
         }
-        return Outcome("failed" if error else "done", document, stored)
+        return Outcome("failed" if told.error else "done", document, stored)
 
-    def _store_result(
-        self, claim: Claim, folder: Path, outcome: Mapping[str, Any]
-    ) -> Result | None:
-        if not outcome.get("result"):
+    def _store_result(self, claim: Claim, folder: Path, told: Result | None) -> Result | None:
+        if told is None:
             return None
-        result = Result.model_validate(outcome["result"])
-        place = key(claim.job, uploads.safe(result.name))
-        file = _regular(folder / "inside" / "result" / uploads.safe(result.name), None)
+        name = uploads.safe(told.name)
+        result = Result(name=name, size=told.size, artifact=uploads.safe(told.artifact))
+        file = _regular(folder / "inside" / "result" / name, None)
         if file is not None:
             result = result.model_copy(update={"size": file.stat().st_size})
-            self.storage.put(file, place)
-        elif not self.storage.holds(place):
+            self.storage.put(file, key(claim.job, name))
+        elif not self.storage.holds(key(claim.job, name)):
             return None
         return result
 
@@ -235,16 +242,25 @@ def key(job: str, name: str) -> str:
     return f"jobs/{job}/{name}"
 
 
-def _outcome(attempt: Path) -> dict[str, Any] | None:
+class _Told(BaseModel):
+    """The form of ``outcome.json``, which a hostile job may have written."""
+
+    exit_code: int
+    error: Failure | None = None
+    conversion: dict[str, Any] | None = None
+    result: Result | None = None
+    description: dict[str, Any] | None = None
+
+
+def _outcome(attempt: Path) -> _Told | None:
     """What an attempt ended with; None if it did not come to its end."""
     file = _regular(attempt / "inside" / inside.OUTCOME, OUTCOME_BYTES)
     if file is None:
         return None
     try:
-        outcome = json.loads(file.read_bytes())
-    except (ValueError, RecursionError):
+        return _Told.model_validate_json(file.read_bytes())
+    except ValueError:
         return None
-    return outcome if isinstance(outcome, dict) and "exit_code" in outcome else None
 
 
 def _regular(path: Path, at_most: int | None) -> Path | None:
@@ -257,7 +273,7 @@ def _regular(path: Path, at_most: int | None) -> Path | None:
     return path if plain and (at_most is None or found.st_size <= at_most) else None
 
 
-def _ended_early(ending: sandbox.Ending, limits: JobLimits) -> dict[str, Any]:
+def _ended_early(ending: sandbox.Ending, limits: JobLimits) -> _Told:
     """What is told of a job whose process ended before its work."""
     hint = "the model may be too large for this service, or hostile"
     words = {
@@ -275,7 +291,7 @@ def _ended_early(ending: sandbox.Ending, limits: JobLimits) -> dict[str, Any]:
             f"the job's process ended by {how} before its work was done",
             hint="the job's log may say more",
         )
-    return {"exit_code": error.exit_code, "error": error.to_json()}
+    return _Told(exit_code=error.exit_code, error=Failure.model_validate(error.to_json()))
 
 
 def _gave_up(attempts: int) -> Outcome:
@@ -294,11 +310,10 @@ def _failed(error: SmconvertError) -> Outcome:
     return Outcome("failed", {"exit_code": error.exit_code, "error": told})
 
 
-def _error(outcome: Mapping[str, Any]) -> SmconvertError:
+def _error(told: Failure) -> SmconvertError:
     """The error of an outcome, of its own kind."""
-    told = outcome["error"]
-    kind = _KINDS.get(told["code"], SmconvertError)
-    return kind(told["message"], where=told["where"], hint=told["hint"])
+    kind = _KINDS.get(told.code, SmconvertError)
+    return kind(told.message, where=told.where, hint=told.hint)
 
 
 def _steps(stdout: Path, position: int) -> tuple[list[str], int]:
@@ -338,7 +353,7 @@ def _plain(choices: Any) -> dict[str, Any]:
 @contextmanager
 def _folder_in(parent: Path) -> Iterator[Path]:
     """A folder that is gone afterwards."""
-    folder = parent / f"look-{time.time_ns():x}-{threading.get_ident():x}"
+    folder = parent / f"{_LOOK}{time.time_ns():x}-{threading.get_ident():x}"
     folder.mkdir(parents=True)
     try:
         yield folder

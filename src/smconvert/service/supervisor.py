@@ -18,8 +18,8 @@ from smconvert.service.database import jobs, uploads
 from smconvert.service.execution import Execution
 from smconvert.service.jobs import Jobs
 from smconvert.service.schemas import ENDED
-from smconvert.service.storage import Storage
-from smconvert.service.uploads import Uploads, needed
+from smconvert.service.settings import HOUR
+from smconvert.service.uploads import needed
 
 log = logging.getLogger(__name__)
 
@@ -109,12 +109,12 @@ class Supervisor:
             if time.monotonic() - swept > SWEEP:
                 swept = time.monotonic()
                 try:
-                    sweep(self._jobs, self._execution.uploads, self._execution.storage)
+                    sweep(self._jobs, self._execution)
                 except Exception:
                     log.exception("what is past its time could not be cleared away")
 
 
-def sweep(service_jobs: Jobs, service_uploads: Uploads, storage: Storage) -> int:
+def sweep(service_jobs: Jobs, execution: Execution) -> int:
     """Deletes jobs that ended long ago, and uploads that nobody has used for long.
 
     Returns:
@@ -130,15 +130,17 @@ def sweep(service_jobs: Jobs, service_uploads: Uploads, storage: Storage) -> int
         old_jobs = connection.execute(ended).scalars().all()
         old_uploads = connection.execute(unused).scalars().all()
     for identifier in old_jobs:
+        execution.forget_work(identifier)
+        execution.storage.delete(f"jobs/{identifier}")
         with database.writing() as connection:
             connection.execute(delete(jobs).where(jobs.c.id == identifier))
-        storage.delete(f"jobs/{identifier}")
         deleted += 1
     for identifier in old_uploads:
         with database.writing() as connection:
             if needed(connection, identifier):
                 continue
             connection.execute(delete(uploads).where(uploads.c.id == identifier))
-        service_uploads.remove_files(identifier)
+        execution.uploads.remove_files(identifier)
         deleted += 1
+    execution.forget_looks(older_than=HOUR)
     return deleted

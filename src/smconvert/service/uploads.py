@@ -27,7 +27,7 @@ from smconvert.service.settings import Settings
 from smconvert.service.storage import Storage
 from smconvert.service.tokens import Owner
 
-BLOCK = 4 << 20
+BLOCK = 512 << 10
 """Bytes that are gathered before they are written: what one upload holds in memory."""
 
 
