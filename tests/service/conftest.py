@@ -11,10 +11,10 @@ import pytest
 
 
 @pytest.fixture(scope="session")
-def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgresql_url() -> Iterator[str]:
     if not postgresql.usable():
         pytest.skip("PostgreSQL is not installed")
-    with postgresql.cluster(tmp_path_factory.mktemp("postgresql")) as url:
+    with postgresql.cluster() as url:
         yield url
 
 

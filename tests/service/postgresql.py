@@ -8,6 +8,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,13 +24,20 @@ def _user() -> str | None:
 
 
 @contextmanager
-def cluster(folder: Path) -> Iterator[str]:
+def cluster() -> Iterator[str]:
     """The URL, without a database, of a server that is gone afterwards."""
     user = _user()
-    if user is not None:
-        for path in (folder, *folder.parents[:3]):
-            path.chmod(path.stat().st_mode | 0o755)
-        shutil.chown(folder, user)
+    # Not below pytest's folder, which no other user may enter.
+    with tempfile.TemporaryDirectory(prefix="postgresql-") as name:
+        folder = Path(name)
+        if user is not None:
+            shutil.chown(folder, user)
+        with _started(folder, user) as url:
+            yield url
+
+
+@contextmanager
+def _started(folder: Path, user: str | None) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

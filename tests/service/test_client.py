@@ -43,6 +43,7 @@ def test_the_result_is_that_of_the_local_api(server: Server, tmp_path: Path) -> 
     )
 
 
+@pytest.mark.slow
 def test_graph_and_checkpoint_travel_together(server: Server, tmp_path: Path) -> None:
     case = TF1 / "graphdef_checkpoint"
     graph = next(p for p in case.iterdir() if p.suffix in {".pb", ".pbtxt"})
@@ -79,6 +80,7 @@ def test_errors_are_those_of_the_local_api(server: Server, tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_client_outlives_its_server(tmp_path: Path) -> None:
     with Server(tmp_path / "service", "--open") as server:
         found: list[sm.Conversion] = []

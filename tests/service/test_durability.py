@@ -33,6 +33,7 @@ def begun(server: Server, job: str) -> int:
     return sum(job in line and '"begun"' in line for line in server.log.splitlines())
 
 
+@pytest.mark.slow
 def test_the_job_of_a_killed_worker_is_done_by_another(server: Server, http: httpx.Client) -> None:
     job = ask(http, {"upload": upload(http, packed()), **UNCHECKED})
     wait_for_step(http, job, "starting TensorFlow")
@@ -70,6 +71,7 @@ def test_a_killed_server_loses_no_job_and_repeats_none(server: Server, http: htt
     assert 'smconvert_jobs_ended_total{state="done"} 3.0' in http.get("/metrics").text
 
 
+@pytest.mark.slow
 def test_work_that_was_done_is_not_done_again(server: Server, http: httpx.Client) -> None:
     """The worker dies after the conversion has ended, and before that is recorded."""
     job = ask(http, {"upload": upload(http, packed()), **UNCHECKED})
@@ -86,6 +88,7 @@ def test_work_that_was_done_is_not_done_again(server: Server, http: httpx.Client
     assert not (server.folder / "state" / "work" / job).exists()
 
 
+@pytest.mark.slow
 def test_a_job_that_kills_its_workers_is_given_up(server: Server, http: httpx.Client) -> None:
     job = ask(http, {"upload": upload(http, packed()), **UNCHECKED})
     for attempt in (1, 2, 3):
@@ -111,6 +114,7 @@ def test_a_job_is_cancelled_while_it_runs(server: Server, http: httpx.Client) ->
     assert warm.children() == []
 
 
+@pytest.mark.slow
 def test_a_server_that_is_told_to_end_gives_its_jobs_back(
     server: Server, http: httpx.Client
 ) -> None:

@@ -90,6 +90,7 @@ def test_from_the_file_to_the_proven_model_by_keyboard(page: Page, tmp_path: Pat
     shoot(page, "service-result")
 
 
+@pytest.mark.slow
 def test_a_graph_whose_outputs_nobody_remembers(page: Page, tmp_path: Path) -> None:
     page.choose_files("#file", DATA / "tf1" / "ambiguous" / "graph.pb")
     page.until("document.querySelector('#outputs .candidate')")
