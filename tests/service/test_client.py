@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
+import jsonschema
 import pytest
 from running import IRIS, Server
 
@@ -13,6 +16,7 @@ import smconvert as sm
 from case import DATA
 from smconvert.client import Refused
 from smconvert.errors import Unavailable
+from smconvert.reports.document import SCHEMA
 
 TF1 = DATA / "tf1"
 
@@ -78,6 +82,20 @@ def test_errors_are_those_of_the_local_api(server: Server, tmp_path: Path) -> No
                 IRIS, tmp_path / "o.pb", source_options=sm.SourceOptions(factory="a.b:c")
             )
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_result_that_differs_is_not_handed_over(server: Server, tmp_path: Path) -> None:
+    exact = sm.CheckOptions(rtol=0, atol=0)
+    with sm.Client(server.url) as client, pytest.raises(sm.ParityError) as raised:
+        client.convert(IRIS, tmp_path / "o.onnx", check_options=exact)
+    assert "the result does not compute what the source computes" in raised.value.message
+    assert list(tmp_path.iterdir()) == []
+    (job,) = httpx.get(f"{server.url}/v1/jobs", params={"limit": 1}).json()["jobs"]
+    assert (job["state"], job["exit_code"], job["error"]["code"]) == ("failed", 5, "parity")
+    report = httpx.get(f"{server.url}/v1/jobs/{job['id']}/report", params={"format": "json"})
+    assert report.json()["verdict"] == "failed"
+    jsonschema.validate(report.json(), json.loads(SCHEMA.read_text()))
 
 
 @pytest.mark.slow
