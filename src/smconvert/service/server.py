@@ -20,6 +20,9 @@ from smconvert.service.settings import Settings
 log = logging.getLogger(__name__)
 
 BACKLOG = 2048
+KEEP_ALIVE = 75
+"""Seconds that a connection may wait for its next request, as most proxies have it."""
+
 SHUTDOWN = 5
 """Seconds that open streams and uploads have when the server is told to end."""
 
@@ -53,6 +56,7 @@ def run(settings: Settings, host: str, port: int) -> None:
         log_config=None,
         access_log=False,
         backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=SHUTDOWN,
         server_header=False,
         lifespan="on",
