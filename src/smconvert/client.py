@@ -14,7 +14,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -169,7 +169,9 @@ class Client:
                 "target": exporter.format,
                 "name": Path(destination).name,
                 "source_options": {**choices, **packed.choices},
-                "target_options": asdict(target_options),
+                "target_options": {
+                    name: getattr(target_options, name) for name in target_options.given()
+                },
                 "check_options": {
                     "checked": checked,
                     "rtol": check_options.rtol,

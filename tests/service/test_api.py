@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pytest
 from fastapi.testclient import TestClient
 from running import packed, upload
 
+from smconvert.converters import TargetOptions
 from smconvert.errors import UsageError
 from smconvert.service import server, supervisor, tokens
 from smconvert.service.app import create_app
@@ -23,6 +24,7 @@ from smconvert.service.database import VERSION, open_database, versions
 from smconvert.service.database import tokens as token_rows
 from smconvert.service.jobs import Claim, Jobs, Outcome
 from smconvert.service.logs import JsonLines
+from smconvert.service.schemas import TargetChoices
 from smconvert.service.settings import Quota, Settings
 from smconvert.service.tokens import Owner, RateLimiter
 
@@ -134,6 +136,10 @@ def test_what_is_not_there_is_a_problem_too(http: TestClient) -> None:
     refused = http.get(f"/v1/jobs/{job}/result").json()
     assert refused["message"] == "the job has no result: it is queued"
     assert http.get(f"/v1/jobs/{job}/report").status_code == 404
+
+
+def test_every_option_of_a_target_can_be_asked_for() -> None:
+    assert set(TargetChoices.model_fields) == {field.name for field in fields(TargetOptions)}
 
 
 def test_inspect_says_what_the_command_says(http: TestClient) -> None:

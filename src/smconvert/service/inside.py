@@ -94,7 +94,7 @@ def _convert(asked: Mapping[str, Any], workers: Workers) -> dict[str, Any]:
         source,
         destination,
         source_options=_source_options(asked),
-        target_options=TargetOptions(**asked["target_options"]),
+        target_options=TargetOptions(**_given(asked["target_options"])),
         check_options=CheckOptions(
             check["rtol"], check["atol"], check["seed"], _path(asked["data"])
         ),
@@ -261,6 +261,10 @@ def _write(path: Path, value: Any) -> None:
         file.flush()
         os.fsync(file.fileno())
     begun.replace(path)
+
+
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _path(text: str | None) -> Path | None:
