@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
+import numpy as np
 import psutil
 
 from case import DATA
@@ -30,7 +31,11 @@ class Server:
         self._flags = [*flags, "--workers", str(workers)]
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.kill()
+            raise
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -102,6 +107,18 @@ def upload(http: httpx.Client, content: bytes, name: str = "iris.tar.gz") -> str
     sent = http.patch(f"/v1/uploads/{identifier}", content=content, headers={"Upload-Offset": "0"})
     assert sent.json()["complete"], sent.text
     return str(identifier)
+
+
+def endless(http: httpx.Client) -> dict[str, Any]:
+    """A conversion whose check goes round a loop for hours: it is under way until it is ended."""
+    data = io.BytesIO()
+    np.savez(data, x=np.zeros((1, 2), np.float32), n=np.int32(2**31 - 1))
+    return {
+        "upload": upload(http, (DATA / "tf1" / "while_loop" / "graph.pb").read_bytes(), "loop.pb"),
+        "target": "graphdef",
+        "source_options": {"inputs": {"x": "x", "n": "n"}, "outputs": {"y": "y"}},
+        "check_options": {"data": upload(http, data.getvalue(), "data.npz")},
+    }
 
 
 def ask(http: httpx.Client, wanted: dict[str, Any]) -> str:
