@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from smconvert.client import Client
     from smconvert.comparison import CompareOptions, Comparison, compare
     from smconvert.converters import (
         Artifact,
@@ -36,6 +37,7 @@ __all__ = [
     "Artifact",
     "CanonicalModel",
     "CheckOptions",
+    "Client",
     "CompareOptions",
     "Comparison",
     "Conversion",
@@ -72,6 +74,7 @@ _MODULES = (
     "parity.comparison",
     "pipeline",
     "comparison",
+    "client",
 )
 
 

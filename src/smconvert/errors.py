@@ -7,7 +7,8 @@ and ends with the kind's exit code.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 
 class SmconvertError(Exception):
@@ -27,6 +28,16 @@ class SmconvertError(Exception):
         self.message = message
         self.where = where
         self.hint = hint
+
+    def to_json(self) -> dict[str, Any]:
+        """Kind, exit code and words, as JSON values."""
+        return {
+            "code": self.kind,
+            "exit_code": self.exit_code,
+            "message": self.message,
+            "where": self.where,
+            "hint": self.hint,
+        }
 
     def __str__(self) -> str:
         lines = [self.message]
@@ -59,10 +70,14 @@ class ConversionError(SmconvertError):
 
 
 class ParityError(SmconvertError):
-    """The result was written, and does not compute what the source computes."""
+    """The result was written, and does not compute what the source computes.
+
+    ``parity`` is the check that found it, as JSON values.
+    """
 
     exit_code = 5
     kind = "parity"
+    parity: Mapping[str, Any] | None = None
 
 
 class DestinationError(ConversionError):

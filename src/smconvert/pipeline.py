@@ -298,10 +298,12 @@ def _with_change(model: CanonicalModel, change: str) -> CanonicalModel:
 def _parity_error(parity: Parity, kept: Artifact | None) -> ParityError:
     aside = f"the failed result is in {kept.path.parent}; " if kept else ""
     more = "" if kept else "--keep-failed DIR keeps the result to look at; "
-    return ParityError(
+    error = ParityError(
         f"the result does not compute what the source computes: {parity.reason}",
         hint=f"{aside}{more}--rtol and --atol set the tolerance, --data your own inputs",
     )
+    error.parity = parity.to_json()
+    return error
 
 
 def _only(signatures: Sequence[SignatureInfo]) -> SignatureInfo:

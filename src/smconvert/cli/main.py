@@ -15,6 +15,7 @@ from smconvert.cli.convert import convert
 from smconvert.cli.doctor import doctor
 from smconvert.cli.inspect import inspect
 from smconvert.cli.run import run as run_command
+from smconvert.cli.serve import serve
 from smconvert.graph import tensorflow_parts
 
 app = typer.Typer(
@@ -34,6 +35,7 @@ app.command()(verify)
 app.command()(doctor)
 app.command()(batch)
 app.command(name="run")(run_command)
+app.add_typer(serve)
 
 
 def _print_version(wanted: bool) -> None:
