@@ -46,11 +46,11 @@ def staging_for(destination: Path) -> Iterator[Path]:
         )
         yield folder
     except OSError as error:
-        raise _destination_error(error, destination) from error
+        raise destination_error(error, destination) from error
     except Exception as error:
         # TensorFlow's file system raises its own errors, with the reason only in the text.
         if os.strerror(errno.ENOSPC) in str(error):
-            raise _destination_error(
+            raise destination_error(
                 OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), destination
             ) from error
         raise
@@ -101,7 +101,8 @@ def keep_aside(artifact: Artifact, folder: Path) -> Artifact:
     return moved
 
 
-def _destination_error(error: OSError, destination: Path) -> DestinationError:
+def destination_error(error: OSError, destination: Path) -> DestinationError:
+    """What the file system said, as a person should hear it."""
     reasons = {
         errno.ENOSPC: "the disk is full",
         errno.EDQUOT: "the disk quota is used up",
