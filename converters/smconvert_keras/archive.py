@@ -12,9 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from google.protobuf import json_format
+
 from smconvert.converters import VariableInfo
 from smconvert.errors import ConversionError, SourceError
+from smconvert.graph import outside
 from smconvert.graph.messages import head_of
+from smconvert.graph.protos import node_def_pb2
 from smconvert.model import DType
 
 ZIP_MAGIC = b"PK\x03\x04"
@@ -24,7 +28,16 @@ MAX_RATIO = 200
 MAX_MEMBERS = 100_000
 
 _KERAS = ("keras", "tf_keras", "builtins", "numpy")
-_CODE = frozenset({"Lambda", "TFOpLambda", "SlicingOpLambda", "__lambda__", "function"})
+_CODE = {
+    **dict.fromkeys(
+        ("Lambda", "TFOpLambda", "SlicingOpLambda", "__lambda__", "function"),
+        "which holds Python code",
+    ),
+    "TorchModuleWrapper": "which holds a pickle, and so Python code",
+    "TFSMLayer": "which loads another model from a path",
+}
+_RAW_OP = "TensorFlowOpLayer"
+"""A single TensorFlow op as a layer, as functional models of Keras 2 held them."""
 
 
 @dataclass(frozen=True)
@@ -84,11 +97,12 @@ def ensure_no_code(file: KerasFile, custom_objects: tuple[str, ...]) -> None:
         kind = str(entry.get("class_name"))
         if kind in _CODE:
             raise ConversionError(
-                f"the layer {name!r} is a {kind}, which holds Python code",
+                f"the layer {name!r} is a {kind}, {_CODE[kind]}",
                 where=str(file.path),
                 hint="replace it by layers of Keras in the program that made the model, and save "
                 "again",
             )
+        _ensure_within(name, kind, entry.get("config"), file.path)
         if kind in vouched or kind.rpartition(">")[2] in vouched:
             continue
         module, registered = entry.get("module"), entry.get("registered_name")
@@ -102,6 +116,28 @@ def ensure_no_code(file: KerasFile, custom_objects: tuple[str, ...]) -> None:
                 where=f"{file.path}, module {module}",
                 hint=f"if you trust it: --custom-objects package.module:{kind.rpartition('>')[2]}",
             )
+
+
+def _ensure_within(name: str, kind: str, config: Any, path: Path) -> None:
+    """Refuses layers that read files when they are built, or that are ops which may."""
+    if not isinstance(config, dict):
+        return
+    if isinstance(config.get("vocabulary"), str):
+        raise ConversionError(
+            f"the layer {name!r} reads its vocabulary from {config['vocabulary'][:80]!r}, a file "
+            "that is not part of the model",
+            where=str(path),
+            hint="give the layer its words as a list in the program that made the model, and save "
+            "again",
+        )
+    if kind == _RAW_OP:
+        try:
+            node = json_format.ParseDict(config.get("node_def"), node_def_pb2.NodeDef())
+        except (json_format.ParseError, TypeError, ValueError, RecursionError) as error:
+            raise ConversionError(
+                f"the op of the layer {name!r} cannot be read", where=str(path)
+            ) from error
+        outside.ensure_inside([node], (), f" of the layer {name}")
 
 
 def layer_counts(file: KerasFile) -> dict[str, int]:

@@ -82,7 +82,7 @@ def _signature(model: onnx.ModelProto, path: Path) -> SignatureInfo:
             value.name,
             _dtype(value),
             _shape(value),
-            default=numpy_helper.to_array(defaults[value.name]) if value.name in defaults else None,
+            default=_default(defaults[value.name], path) if value.name in defaults else None,
         )
         for value in model.graph.input
     )

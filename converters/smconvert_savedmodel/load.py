@@ -10,6 +10,7 @@ from smconvert.converters import SourceOptions
 from smconvert.errors import ConversionError, SourceError
 from smconvert.graph.cut import subgraph
 from smconvert.graph.lift import lift
+from smconvert.graph.loading import ensure_harmless
 from smconvert.graph.ops import ensure_importable, load_libraries
 from smconvert.graph.source import GraphSource
 from smconvert.model import CanonicalModel, Provenance, Signature, SignatureInfo
@@ -35,8 +36,9 @@ def load(path: Path, options: SourceOptions) -> CanonicalModel:
 def _objects(source: GraphSource, options: SourceOptions) -> CanonicalModel:
     import tensorflow as tf
 
+    ensure_harmless(source, options.allowed_ops)
     load_libraries(options.op_libraries)
-    ensure_importable_functions(source)
+    ensure_importable_functions(source, options)
     moved = manifest.keywords(source.path)
     tags = sorted(source.meta_graph.meta_info_def.tags)
     try:
@@ -59,10 +61,10 @@ def _objects(source: GraphSource, options: SourceOptions) -> CanonicalModel:
     )
 
 
-def ensure_importable_functions(source: GraphSource) -> None:
+def ensure_importable_functions(source: GraphSource, options: SourceOptions) -> None:
     """Refuses what no target can hold, in the functions that the signatures reach."""
     fetches = [o.tensor for s in source.signatures for o in s.outputs if o.tensor]
-    ensure_importable(subgraph(source.meta_graph.graph_def, fetches))
+    ensure_importable(subgraph(source.meta_graph.graph_def, fetches), options.allowed_ops)
 
 
 def _signature(info: SignatureInfo, loaded: Any, moved: Mapping[str, Any]) -> Signature:

@@ -40,6 +40,7 @@ class SourceOptions:
         op_libraries: Shared libraries with custom ops.
         factory: ``package.module:callable`` that builds the object of a TF2 checkpoint.
         custom_objects: ``package.module:NAME`` of Keras classes the user vouches for.
+        allowed_ops: Ops that may reach outside the model: into files or the network.
     """
 
     tags: frozenset[str] | None = None
@@ -53,6 +54,7 @@ class SourceOptions:
     op_libraries: tuple[Path, ...] = ()
     factory: str | None = None
     custom_objects: tuple[str, ...] = ()
+    allowed_ops: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ def convert(
     op_library: options.OpLibrary = None,
     model: options.Model = None,
     custom_objects: options.CustomObjects = None,
+    allow_op: options.AllowOp = None,
     target_format: Annotated[
         str | None,
         typer.Option(
@@ -127,6 +128,7 @@ def convert(
                     op_library=op_library,
                     model=model,
                     custom_objects=custom_objects,
+                    allow_op=allow_op,
                 ),
                 target_options=TargetOptions(
                     opset=opset,

@@ -101,6 +101,14 @@ CustomObjects = Annotated[
         rich_help_panel=SOURCE,
     ),
 ]
+AllowOp = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-op",
+        help="An op that may reach outside the model, such as ReadFile. Repeatable.",
+        rich_help_panel=SOURCE,
+    ),
+]
 Data = Annotated[
     Path | None,
     typer.Option(
@@ -137,12 +145,17 @@ def source_options(
     op_library: Sequence[Path] | None,
     model: str | None,
     custom_objects: Sequence[str] | None,
+    allow_op: Sequence[str] | None = None,
 ) -> SourceOptions:
     """The source options that the flags mean.
 
     Raises:
         UsageError: a flag's text cannot be read.
     """
+    if allow_op:
+        from smconvert.graph.outside import ensure_known
+
+        ensure_known(allow_op)
     return SourceOptions(
         tags=None if tag is None else frozenset(filter(None, tag.split(","))),
         signatures=tuple(signature or ()),
@@ -155,6 +168,7 @@ def source_options(
         op_libraries=tuple(op_library or ()),
         factory=model,
         custom_objects=tuple(custom_objects or ()),
+        allowed_ops=tuple(allow_op or ()),
     )
 
 

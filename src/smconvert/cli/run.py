@@ -59,6 +59,7 @@ def run(
     op_library: options.OpLibrary = None,
     factory: options.Model = None,
     custom_objects: options.CustomObjects = None,
+    allow_op: options.AllowOp = None,
     as_json: options.AsJson = False,
     debug: options.Debug = False,
 ) -> None:
@@ -96,6 +97,7 @@ def run(
                 op_library=op_library,
                 model=factory,
                 custom_objects=custom_objects,
+                allow_op=allow_op,
             ),
             source_format=source_format,
         )
