@@ -67,6 +67,8 @@ class TargetOptions:
         extensions: Allow ONNX ops of onnxruntime-extensions, where the standard has none.
         compat: ``tf1`` writes a SavedModel that TensorFlow 1.15 loads.
         version: Writes the ``DST/<version>/`` layout that model servers watch.
+        warmup: Writes what the check fed into a SavedModel, as requests that TensorFlow Serving
+            makes before it serves the model.
     """
 
     opset: int | None = None
@@ -74,6 +76,7 @@ class TargetOptions:
     extensions: bool | None = None
     compat: str | None = None
     version: int | None = None
+    warmup: bool | None = None
 
     def given(self) -> frozenset[str]:
         """The names of the options that were set."""

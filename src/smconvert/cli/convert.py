@@ -68,6 +68,15 @@ def convert(
             help="Write DST/VERSION/, as model servers watch.", rich_help_panel=options.TARGET
         ),
     ] = None,
+    warmup: Annotated[
+        bool,
+        typer.Option(
+            "--warmup",
+            help="Write the check's inputs into a SavedModel, as warm-up requests of TensorFlow "
+            "Serving.",
+            rich_help_panel=options.TARGET,
+        ),
+    ] = False,
     force: Annotated[
         bool,
         typer.Option("--force", help="Replace the destination.", rich_help_panel=options.TARGET),
@@ -136,6 +145,7 @@ def convert(
                     extensions=extensions or None,
                     compat=compat,
                     version=version,
+                    warmup=warmup or None,
                 ),
                 check_options=CheckOptions(rtol=rtol, atol=atol, seed=seed, data=data),
                 checked=check,

@@ -13,7 +13,7 @@ from smconvert.graph.names import node_of
 from smconvert.model import Array, DType, Shape
 
 if TYPE_CHECKING:
-    from smconvert.graph.protos import graph_pb2
+    from smconvert.graph.protos import graph_pb2, tensor_pb2
 
 MAX_BYTES = 1 << 31
 """A TensorProto cannot hold more than a protobuf can (2 GiB); a larger claim is hostile."""
@@ -72,6 +72,21 @@ def array_of(proto: Any) -> Array:
     if len(values):
         full[len(values) :] = values[-1]
     return full.reshape(shape)
+
+
+def proto_of(value: Array, dtype: DType) -> tensor_pb2.TensorProto:
+    """The TensorProto of a value."""
+    from smconvert.graph.protos import tensor_pb2
+
+    proto = tensor_pb2.TensorProto(dtype=dtype.number)
+    proto.tensor_shape.SetInParent()
+    for size in value.shape:
+        proto.tensor_shape.dim.add(size=size)
+    if dtype is DType.STRING:
+        proto.string_val.extend(v if isinstance(v, bytes) else str(v).encode() for v in value.flat)
+    else:
+        proto.tensor_content = value.astype(dtype.numpy).tobytes()
+    return proto
 
 
 def default_of(tensor: str, nodes: Mapping[str, graph_pb2.NodeDef]) -> Array | None:
