@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -27,6 +28,21 @@ MAX_CONFIG_BYTES = 64 << 20
 MAX_RATIO = 200
 MAX_MEMBERS = 100_000
 
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    OSError,
+    KeyError,
+    ValueError,
+    TypeError,
+    RuntimeError,
+    OverflowError,
+    NotImplementedError,
+)
+"""What zipfile, json and h5py raise on damaged files."""
+
+_WEIGHTS = "model.weights.h5"
 _KERAS = ("keras", "tf_keras", "builtins", "numpy")
 _CODE = {
     **dict.fromkeys(
@@ -162,14 +178,14 @@ def weights(file: KerasFile) -> tuple[VariableInfo, ...]:
         if file.container == "hdf5":
             with h5py.File(file.path, "r") as stream:
                 root = stream.get("model_weights", stream)
-                return tuple(_datasets(root, ""))
+                return tuple(_datasets(root))
         with (
             zipfile.ZipFile(file.path) as archive,
-            archive.open("model.weights.h5") as inner,
+            archive.open(_WEIGHTS) as inner,
             h5py.File(inner, "r") as stream,
         ):
-            return tuple(v for v in _datasets(stream, "") if "optimizer" not in v.name)
-    except (OSError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
+            return tuple(v for v in _datasets(stream) if "optimizer" not in v.name)
+    except _DAMAGE as error:
         raise SourceError(
             f"the weights of {file.path.name} cannot be read: {str(error)[:160]}",
             where=str(file.path),
@@ -177,6 +193,8 @@ def weights(file: KerasFile) -> tuple[VariableInfo, ...]:
 
 
 def _read_zip(path: Path) -> KerasFile:
+    import h5py
+
     try:
         with zipfile.ZipFile(path) as archive:
             _ensure_harmless(archive, path)
@@ -187,14 +205,17 @@ def _read_zip(path: Path) -> KerasFile:
                     "metadata.json is missing",
                     where=str(path),
                 )
+            if _WEIGHTS in names:
+                with archive.open(_WEIGHTS) as inner, h5py.File(inner, "r") as stream:
+                    _ensure_inside(stream, path)
             config = json.loads(archive.read("config.json"))
             metadata = json.loads(archive.read("metadata.json"))
-    except (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError) as error:
+    except RecursionError as error:
+        raise SourceError(f"{path.name} is nested too deeply", where=str(path)) from error
+    except _DAMAGE as error:
         raise SourceError(
             f"{path.name} is truncated or damaged: {str(error)[:120]}", where=str(path)
         ) from error
-    except RecursionError as error:
-        raise SourceError(f"{path.name} is nested too deeply", where=str(path)) from error
     if not isinstance(config, dict) or not isinstance(metadata, dict):
         raise SourceError(f"{path.name} is damaged: its config is no object", where=str(path))
     return KerasFile(path, "zip", str(metadata.get("keras_version", "")), config)
@@ -237,7 +258,7 @@ def _read_hdf5(path: Path) -> KerasFile:
                 )
             _ensure_inside(stream, path)
             config = json.loads(raw)
-    except (OSError, ValueError, KeyError, RuntimeError, RecursionError) as error:
+    except _DAMAGE as error:
         raise SourceError(
             f"{path.name} is truncated or damaged: {str(error)[:120]}", where=str(path)
         ) from error
@@ -248,10 +269,11 @@ def _read_hdf5(path: Path) -> KerasFile:
 
 
 def _ensure_inside(stream: Any, path: Path) -> None:
-    """Refuses links to other files and data kept in other files."""
+    """Refuses links to other files, data kept in other files, and groups that hold themselves."""
     import h5py
 
     pending = [stream]
+    seen = set()
     while pending:
         group = pending.pop()
         for name in group:
@@ -263,10 +285,15 @@ def _ensure_inside(stream: Any, path: Path) -> None:
             if isinstance(link, h5py.SoftLink):
                 raise SourceError(f"{path.name} holds a symbolic link", where=str(path))
             item = group[name]
-            if isinstance(item, h5py.Group):
-                pending.append(item)
-            elif item.external:
-                raise SourceError(f"{path.name} keeps weights in another file", where=str(path))
+            if not isinstance(item, h5py.Group):
+                if item.external or item.is_virtual:
+                    raise SourceError(f"{path.name} keeps weights in another file", where=str(path))
+                continue
+            address = h5py.h5o.get_info(item.id).addr
+            if address in seen:
+                raise SourceError(f"{path.name} holds a group twice", where=str(path))
+            seen.add(address)
+            pending.append(item)
 
 
 def _objects(value: Any, name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -285,16 +312,19 @@ def _objects(value: Any, name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
             pending += [(item, owner) for item in found.values()]
 
 
-def _datasets(group: Any, prefix: str) -> Iterator[VariableInfo]:
+def _datasets(root: Any) -> Iterator[VariableInfo]:
     import h5py
 
-    for name in group:
-        item = group[name]
-        if isinstance(item, h5py.Dataset):
+    pending = [(root, "")]
+    while pending:
+        group, prefix = pending.pop()
+        for name in group:
+            item = group[name]
+            if isinstance(item, h5py.Group):
+                pending.append((item, f"{prefix}{name}/"))
+                continue
             try:
                 label = DType.from_numpy(item.dtype).label
             except ValueError:
                 label = str(item.dtype)
             yield VariableInfo(f"{prefix}{name}", label, tuple(item.shape), int(item.nbytes))
-        else:
-            yield from _datasets(item, f"{prefix}{name}/")

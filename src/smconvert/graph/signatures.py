@@ -113,9 +113,10 @@ def _named(meta_graph: meta_graph_pb2.MetaGraphDef, options: SourceOptions) -> S
     if not outputs:
         outputs = tuple(_guess(candidates.outputs(graph), graph, "output", "--outputs"))
     if not inputs:
+        nodes = {node.name: node for node in graph.node}
         tensors = [info.tensor for info in outputs if info.tensor]
         inputs = tuple(
-            _as_info(graph, c.name, c.tensor) for c in candidates.needed_inputs(graph, tensors)
+            _as_info(nodes, c.name, c.tensor) for c in candidates.needed_inputs(graph, tensors)
         )
     return SignatureInfo(DEFAULT_SIGNATURE, inputs, outputs)
 
@@ -124,8 +125,9 @@ def _inferred(graph: graph_pb2.GraphDef) -> SignatureInfo:
     outputs = tuple(_guess(candidates.outputs(graph), graph, "output", "--outputs"))
     tensors = [info.tensor for info in outputs if info.tensor]
     inputs = candidates.needed_inputs(graph, tensors)
+    nodes = {node.name: node for node in graph.node}
     return SignatureInfo(
-        DEFAULT_SIGNATURE, tuple(_as_info(graph, c.name, c.tensor) for c in inputs), outputs
+        DEFAULT_SIGNATURE, tuple(_as_info(nodes, c.name, c.tensor) for c in inputs), outputs
     )
 
 
@@ -145,8 +147,9 @@ def _guess(
             where=listed or None,
             hint=f"name it: {flag} NAME={ranked[0].tensor}" if ranked else f"name it with {flag}",
         )
+    nodes = {node.name: node for node in graph.node}
     for candidate in chosen:
-        yield _as_info(graph, candidate.name, candidate.tensor)
+        yield _as_info(nodes, candidate.name, candidate.tensor)
 
 
 def _tensors(
@@ -164,11 +167,10 @@ def _tensors(
         port = tensor.partition(":")[2]
         if port and not port.isdigit():
             raise UsageError(f"{tensor!r} is not NODE or NODE:PORT", where=flag)
-    return tuple(_as_info(graph, name, tensor) for name, tensor in wanted.items())
+    return tuple(_as_info(nodes, name, tensor) for name, tensor in wanted.items())
 
 
-def _as_info(graph: graph_pb2.GraphDef, name: str, tensor: str) -> TensorInfo:
-    nodes = {node.name: node for node in graph.node}
+def _as_info(nodes: Mapping[str, graph_pb2.NodeDef], name: str, tensor: str) -> TensorInfo:
     node = nodes[node_of(tensor)]
     known = candidates.dtype_of(node, port_of(tensor))
     shape = shape_of(node.attr["shape"].shape) if "shape" in node.attr else None

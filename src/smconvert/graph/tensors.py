@@ -43,6 +43,8 @@ def shape_of(proto: Any) -> Shape | None:
 def array_of(proto: Any) -> Array:
     """The value of a TensorProto; a short list of values repeats its last one.
 
+    One value for all is not written out: it takes no memory, and cannot be written to.
+
     Follows tensorflow/core/framework/tensor.proto.
 
     Raises:
@@ -67,10 +69,11 @@ def array_of(proto: Any) -> Array:
         values[:] = raw
     if len(values) > count or (count and not len(values) and dtype is DType.STRING):
         raise SourceError("a constant's values do not fit its shape")
-    full = np.zeros(count, dtype.numpy)
+    if len(values) <= 1:
+        return np.broadcast_to(values[0] if len(values) else np.zeros((), dtype.numpy), shape)
+    full = np.empty(count, dtype.numpy)
     full[: len(values)] = values
-    if len(values):
-        full[len(values) :] = values[-1]
+    full[len(values) :] = values[-1]
     return full.reshape(shape)
 
 
