@@ -167,7 +167,7 @@ GRAPHS = {
     many_inputs: "",
     many_iterators: "",
     chain_of_metrics: "",
-    circle: "",
+    circle: "the node 'a' needs itself",
     huge_default: "",
     functions_that_call_each_other: "",
 }

@@ -372,6 +372,23 @@ def test_a_table_of_a_tf2_model_filled_from_elsewhere(tmp_path: Path) -> None:
     refused(source, "InitializeTableFromTextFileV2")
 
 
+def test_a_name_that_is_spelt_like_that_of_an_asset(tmp_path: Path) -> None:
+    """In a function, ``x`` is an argument, and ``x:output:0`` a node of the same name."""
+
+    def change(meta_graph: meta_graph_pb2.MetaGraphDef) -> None:
+        function = function_with(meta_graph, "_initializer")
+        add_read(function)
+        function.node_def.remove(function.node_def[-1])
+        argument = function.signature.input_arg[0].name
+        next(n for n in function.node_def if n.name == "evil_name").name = argument
+        for node in function.node_def:
+            if node.op == "InitializeTableFromTextFileV2":
+                node.input[1] = f"{argument}:output:0"
+
+    source = saved_model(tmp_path, "tf2/module_signatures/model", change)
+    refused(source, "InitializeTableFromTextFileV2")
+
+
 def test_a_captured_name_in_the_place_of_an_asset(tmp_path: Path) -> None:
     def change(meta_graph: meta_graph_pb2.MetaGraphDef) -> None:
         objects = meta_graph.object_graph_def

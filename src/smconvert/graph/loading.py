@@ -15,6 +15,7 @@ from enum import Enum
 
 from smconvert.graph import outside
 from smconvert.graph.candidates import INPUT_OPS, PIPELINE_OPS
+from smconvert.graph.cut import ensure_no_circle
 from smconvert.graph.library import references
 from smconvert.graph.names import full, is_control, node_of
 from smconvert.graph.protos import function_pb2, node_def_pb2
@@ -43,8 +44,14 @@ def ensure_harmless(source: GraphSource, allowed: Collection[str]) -> None:
     """Refuses a model that reaches outside itself when it is loaded or run.
 
     Raises:
+        SourceError: a graph is damaged.
         ConversionError: naming op and node.
     """
+    graph = source.meta_graph.graph_def
+    ensure_no_circle(graph.node)
+    for function in graph.library.function:
+        arguments = {arg.name for arg in function.signature.input_arg}
+        ensure_no_circle(function.node_def, arguments, f"function {function.signature.name}")
     _Walk(source, frozenset(allowed)).ensure()
 
 
@@ -93,9 +100,10 @@ class _Walk:
     def ensure(self) -> None:
         meta_graph = self.source.meta_graph
         filename = node_of(meta_graph.saver_def.filename_tensor_name)
-        known: dict[str, _Origin] = {node_of(t): _Origin.ASSET for t in self.source.assets}
+        known = dict.fromkeys(self.source.assets, _Origin.ASSET)
+        known |= {node_of(t): _Origin.ASSET for t in self.source.assets}
         if filename:
-            known[filename] = _Origin.CHECKPOINT
+            known |= dict.fromkeys((filename, full(filename)), _Origin.CHECKPOINT)
         on_load = [meta_graph.saver_def.restore_op_name, self.source.init_op or ""]
         on_load += initializers(self.source)
         self._nodes(_reached(self.nodes, on_load, frozenset()), self.nodes, known, "")
@@ -183,27 +191,28 @@ def _origin(
 ) -> _Origin | None:
     """Where a file name comes from, if nothing on its way could make another of it.
 
-    TF2 keeps the name of an asset in a variable, which an init op assigns.
+    TF2 keeps the name of an asset in a variable, which an init op assigns. A function's argument
+    may have the name of a node, whose outputs are written ``name:output:0`` there.
     """
-    name, seen = node_of(tensor), set[str]()
-    while name not in known:
-        node = nodes.get(name)
-        if node is None or name in seen or not node.input:
+    seen = set[str]()
+    while tensor not in known:
+        node = nodes.get(node_of(tensor))
+        if node is None or node.name in seen or not node.input:
             return None
-        seen.add(name)
-        name = node_of(node.input[0])
+        seen.add(node.name)
+        tensor = node.input[0]
         if node.op == "ReadVariableOp":
-            assigned = _assigned(name, nodes)
-            name = assigned[0] if len(assigned) == 1 else ""
+            assigned = _assigned(node_of(tensor), nodes)
+            tensor = assigned[0] if len(assigned) == 1 else ""
         elif node.op not in _PASSES:
             return None
-    return known[name]
+    return known[tensor]
 
 
 def _assigned(variable: str, nodes: Mapping[str, node_def_pb2.NodeDef]) -> list[str]:
-    """The nodes whose values are assigned to a variable."""
+    """The tensors that are assigned to a variable."""
     return [
-        node_of(node.input[1])
+        node.input[1]
         for node in nodes.values()
         if node.op == "AssignVariableOp"
         and len(node.input) > 1

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from smconvert.converters import Candidate, SourceOptions
 from smconvert.errors import UsageError
 from smconvert.graph import candidates
+from smconvert.graph.cut import ensure_no_circle
 from smconvert.graph.names import full, nearest, node_of, port_of
 from smconvert.graph.tensors import array_of, default_of, shape_of
 from smconvert.model import (
@@ -37,9 +38,11 @@ def resolve(
     signatures; then what can be inferred, if there is one sensible answer.
 
     Raises:
+        SourceError: the graph is damaged.
         UsageError: a name is not there, or there are several sensible answers.
     """
     graph = meta_graph.graph_def
+    ensure_no_circle(graph.node)
     if options.inputs or options.outputs:
         found: tuple[SignatureInfo, ...] = (_named(meta_graph, options),)
     else:

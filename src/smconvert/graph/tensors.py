@@ -95,10 +95,13 @@ def proto_of(value: Array, dtype: DType) -> tensor_pb2.TensorProto:
 def default_of(tensor: str, nodes: Mapping[str, graph_pb2.NodeDef]) -> Array | None:
     """The constant that a PlaceholderWithDefault falls back to; None for anything else."""
     node = nodes.get(node_of(tensor))
-    if node is None or node.op != "PlaceholderWithDefault":
+    if node is None or node.op != "PlaceholderWithDefault" or not node.input:
         return None
-    source = nodes.get(node_of(node.input[0]))
-    while source is not None and source.op == "Identity":
+    source, passed = nodes.get(node_of(node.input[0])), {node.name}
+    while source is not None and source.op == "Identity" and source.input:
+        if source.name in passed:
+            return None
+        passed.add(source.name)
         source = nodes.get(node_of(source.input[0]))
     if source is None or source.op != "Const":
         return None
