@@ -14,7 +14,7 @@ import random
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,8 @@ class Target:
         around: The artifact's other files.
         source: What is read, if not the file.
         message: The protobuf message that the file is, as ``module:name`` below ``protos``.
+        made: Further files to start from, made here.
+        framed: How the bytes become the file, where a checksum would stop most of them.
     """
 
     file: str
@@ -48,6 +50,47 @@ class Target:
     around: str | None = None
     source: str | None = None
     message: str | None = None
+    made: Callable[[], bytes] = bytes
+    framed: Callable[[bytes], bytes] = bytes
+
+
+def onnx_model() -> bytes:
+    """A product and a branch, with an initializer, external data and metadata."""
+    from onnx import TensorProto, helper
+
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", 2]) for n in "xy")
+    weights = helper.make_tensor("w", TensorProto.FLOAT, [2, 2], [1.0, 2.0, 3.0, 4.0])
+    apart = TensorProto(name="v", data_type=1, dims=[2], data_location=TensorProto.EXTERNAL)
+    apart.external_data.add(key="location", value="weights.bin")
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["z"]),
+        helper.make_node("Add", ["z", "v"], ["y"]),
+    ]
+    default = helper.make_tensor_value_info("w", TensorProto.FLOAT, [2, 2])
+    graph = helper.make_graph(nodes, "g", [x, default], [y], [weights, apart])
+    return bytes(helper.make_model(graph).SerializeToString())
+
+
+def warmup_log() -> bytes:
+    """A request for the signature ``scale`` of the artifact around."""
+    from smconvert.graph.protos import tensor_pb2
+
+    tensor = tensor_pb2.TensorProto(dtype=1, float_val=[1.0, 2.0])
+    tensor.tensor_shape.dim.add(size=2)
+    inner = tensor.SerializeToString()
+    entry = b"\x0a\x01x\x12" + bytes([len(inner)]) + inner
+    request = b"\x0a\x07\x1a\x05scale\x12" + bytes([len(entry)]) + entry
+    log = b"\x0a" + bytes([len(request)]) + request
+    return b"\x32" + bytes([len(log)]) + log
+
+
+def record(data: bytes) -> bytes:
+    """A TFRecord with the right checksums."""
+    from smconvert.parity.warmup import masked_crc
+
+    size = len(data).to_bytes(8, "little")
+    checks = (masked_crc(part).to_bytes(4, "little") for part in (size, data))
+    return size + next(checks) + data + next(checks)
 
 
 TARGETS = {
@@ -73,13 +116,19 @@ TARGETS = {
         (),
         around="tf2/module_signatures/model",
         source=".",
+        made=warmup_log,
+        framed=record,
     ),
     "manifest": Target(
-        "assets.extra/smconvert.json", (), around="tf2/module_signatures/model", source="."
+        "assets.extra/smconvert.json",
+        (),
+        around="tf2/module_signatures/model",
+        source=".",
+        made=lambda: b'{"keywords": {"scale": {"signature": "s", "inputs": {"x": "x_1"}}}}',
     ),
     "keras": Target("model.keras", ("tf2/*/model.keras",)),
     "keras_h5": Target("model.h5", ("tf2/*/model.h5",)),
-    "onnx": Target("model.onnx", ()),
+    "onnx": Target("model.onnx", (), made=onnx_model),
     "archive": Target("model.zip", ("tf2/*/model.keras",)),
 }
 
@@ -179,8 +228,10 @@ def main(name: str, arguments: list[str]) -> None:
             for number, seed in enumerate(sorted(DATA.glob(pattern))):
                 shutil.copy(seed, Path(corpus) / f"{number}")
 
+        (Path(corpus) / "made").write_bytes(target.made())
+
         def once(data: bytes) -> None:
-            file.write_bytes(data)
+            file.write_bytes(target.framed(data))
             read(name, source)
 
         def mutate(data: bytes, most: int, seed: int) -> bytes:

@@ -44,7 +44,7 @@ except sm.SmconvertError as error:
 def test_what_the_fuzzer_found(path: Path) -> None:
     target = TARGETS[path.parent.name]
     with prepared(target) as (file, source):
-        file.write_bytes(path.read_bytes())
+        file.write_bytes(target.framed(path.read_bytes()))
         read(path.parent.name, source)
 
 

@@ -87,7 +87,10 @@ def v1_files(prefix: str) -> tuple[Path, ...]:
     if is_table(Path(prefix)):
         return (Path(prefix),)
     folder, name = Path(prefix).parent, Path(prefix).name
-    shards = sorted(folder.glob(f"{_escaped(name)}-?????-of-?????"))
+    try:
+        shards = sorted(folder.glob(f"{_escaped(name)}-?????-of-?????"))
+    except (OSError, ValueError):
+        return ()
     return tuple(shard for shard in shards if is_table(shard))
 
 
