@@ -72,14 +72,14 @@ def onnx_model() -> bytes:
 
 
 def warmup_log() -> bytes:
-    """A request for the signature ``scale`` of the artifact around."""
+    """A request for ``serving_default`` of the artifact around."""
     from smconvert.graph.protos import tensor_pb2
 
     tensor = tensor_pb2.TensorProto(dtype=1, float_val=[1.0, 2.0])
     tensor.tensor_shape.dim.add(size=2)
     inner = tensor.SerializeToString()
     entry = b"\x0a\x01x\x12" + bytes([len(inner)]) + inner
-    request = b"\x0a\x07\x1a\x05scale\x12" + bytes([len(entry)]) + entry
+    request = b"\x12" + bytes([len(entry)]) + entry
     log = b"\x0a" + bytes([len(request)]) + request
     return b"\x32" + bytes([len(log)]) + log
 
@@ -124,7 +124,9 @@ TARGETS = {
         (),
         around="tf2/module_signatures/model",
         source=".",
-        made=lambda: b'{"keywords": {"scale": {"signature": "s", "inputs": {"x": "x_1"}}}}',
+        made=lambda: (
+            b'{"keywords": {"serving_default": {"signature": "s", "inputs": {"x": "x_1"}}}}'
+        ),
     ),
     "keras": Target("model.keras", ("tf2/*/model.keras",)),
     "keras_h5": Target("model.h5", ("tf2/*/model.h5",)),
