@@ -79,11 +79,11 @@ def _model(path: Path) -> onnx.ModelProto:
 def _is_text(message: Message) -> bool:
     """Whether all strings are UTF-8; a message of ONNX's kind gives others as bytes."""
     for field, value in message.ListFields():
-        values = value if field.is_repeated else (value,)
-        if field.type == field.TYPE_STRING and not all(isinstance(v, str) for v in values):
-            return False
-        if field.type == field.TYPE_MESSAGE and not all(map(_is_text, values)):
-            return False
+        if field.type not in {field.TYPE_STRING, field.TYPE_MESSAGE}:
+            continue
+        for one in (value,) if isinstance(value, (str, bytes, Message)) else value:
+            if not (_is_text(one) if isinstance(one, Message) else isinstance(one, str)):
+                return False
     return True
 
 
