@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from smconvert.converters import Candidate, SourceOptions
-from smconvert.errors import UsageError
+from smconvert.errors import SourceError, UsageError
 from smconvert.graph import candidates
 from smconvert.graph.cut import ensure_no_circle
-from smconvert.graph.names import full, nearest, node_of, port_of
+from smconvert.graph.names import full, is_control, nearest, node_of, port_of
 from smconvert.graph.tensors import array_of, default_of, shape_of
 from smconvert.model import (
     DEFAULT_SIGNATURE,
@@ -42,6 +42,7 @@ def resolve(
         UsageError: a name is not there, or there are several sensible answers.
     """
     graph = meta_graph.graph_def
+    _ensure_named(graph)
     ensure_no_circle(graph.node)
     if options.inputs or options.outputs:
         found: tuple[SignatureInfo, ...] = (_named(meta_graph, options),)
@@ -51,6 +52,12 @@ def resolve(
     if options.cut_examples:
         return tuple(_cut(graph, signature) for signature in chosen)
     return chosen
+
+
+def _ensure_named(graph: graph_pb2.GraphDef) -> None:
+    for node in graph.node:
+        if ":" in node.name or is_control(node.name):
+            raise SourceError(f"the graph is damaged: a node is named {node.name[:80]!r}")
 
 
 def own(meta_graph: meta_graph_pb2.MetaGraphDef) -> tuple[SignatureInfo, ...]:
