@@ -8,7 +8,7 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE / "data"), str(HERE / "ops")]
+sys.path[:0] = [str(HERE), *(str(HERE / n) for n in ("data", "ops", "served", "untrusted"))]
 os.environ["PYTHONPATH"] = os.pathsep.join(
     filter(None, [str(HERE / "data"), os.environ.get("PYTHONPATH")])
 )

@@ -51,10 +51,18 @@ def _latest(folder: Path) -> str | None:
         raise SourceError("the file 'checkpoint' names no checkpoint", where=str(state))
     name = found[1].replace('\\"', '"').replace("\\\\", "\\")
     for candidate in (folder / name, folder / Path(name).name):
-        if exists(str(candidate)) and candidate.resolve().is_relative_to(folder.resolve()):
+        if _is_inside(candidate, folder) and exists(str(candidate)):
             return str(candidate)
     raise SourceError(
-        f"the file 'checkpoint' names {name!r}, which is not there",
+        f"the file 'checkpoint' names {name[:200]!r}, which is not there",
         where=str(state),
         hint="name the prefix of a checkpoint that is",
     )
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    """Whether a path stays in a folder; one that no file system takes does not."""
+    try:
+        return path.resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError, RuntimeError):
+        return False

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from smconvert.converters import Description, Executable, Match, SourceOptions
 from smconvert.graph.inspection import describe
+from smconvert.graph.loading import ensure_harmless
 from smconvert.graph.messages import parsed_or_none
 from smconvert.graph.protos import graph_pb2, meta_graph_pb2
 from smconvert.model import CanonicalModel, SignatureInfo
-from smconvert_graphdef import manifest
 from smconvert_graphdef.source import graph_def, read
 
 SUFFIXES = frozenset({".pb", ".pbtxt", ".graphdef", ".prototxt"})
@@ -40,7 +41,8 @@ class GraphDefImporter:
         self, path: Path, options: SourceOptions, signature: SignatureInfo
     ) -> Executable:
         """In a TF1 session, with the checkpoint's values assigned."""
-        beside = manifest.read(path)
+        source = replace(read(path, options), signatures=(signature,))
+        ensure_harmless(source, options.allowed_ops)
         return Executable(
             "tf1-session",
             path,
@@ -49,7 +51,7 @@ class GraphDefImporter:
                 "graph": "graphdef",
                 "checkpoint": options.checkpoint,
                 "variable_map": dict(options.variable_map),
-                "init_op": beside.init_op if beside else None,
+                "init_op": source.init_op,
                 "fixed": dict(options.fixed_inputs),
                 "op_libraries": [str(p) for p in options.op_libraries],
             },

@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from google.protobuf import json_format
+
 from smconvert.converters import VariableInfo
 from smconvert.errors import ConversionError, SourceError
+from smconvert.graph import outside
 from smconvert.graph.messages import head_of
+from smconvert.graph.protos import node_def_pb2
 from smconvert.model import DType
 
 ZIP_MAGIC = b"PK\x03\x04"
@@ -23,8 +28,32 @@ MAX_CONFIG_BYTES = 64 << 20
 MAX_RATIO = 200
 MAX_MEMBERS = 100_000
 
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    OSError,
+    KeyError,
+    ValueError,
+    TypeError,
+    RuntimeError,
+    OverflowError,
+    NotImplementedError,
+)
+"""What zipfile, json and h5py raise on damaged files."""
+
+_WEIGHTS = "model.weights.h5"
 _KERAS = ("keras", "tf_keras", "builtins", "numpy")
-_CODE = frozenset({"Lambda", "TFOpLambda", "SlicingOpLambda", "__lambda__", "function"})
+_CODE = {
+    **dict.fromkeys(
+        ("Lambda", "TFOpLambda", "SlicingOpLambda", "__lambda__", "function"),
+        "which holds Python code",
+    ),
+    "TorchModuleWrapper": "which holds a pickle, and so Python code",
+    "TFSMLayer": "which loads another model from a path",
+}
+_RAW_OP = "TensorFlowOpLayer"
+"""A single TensorFlow op as a layer, as functional models of Keras 2 held them."""
 
 
 @dataclass(frozen=True)
@@ -84,11 +113,12 @@ def ensure_no_code(file: KerasFile, custom_objects: tuple[str, ...]) -> None:
         kind = str(entry.get("class_name"))
         if kind in _CODE:
             raise ConversionError(
-                f"the layer {name!r} is a {kind}, which holds Python code",
+                f"the layer {name!r} is a {kind}, {_CODE[kind]}",
                 where=str(file.path),
                 hint="replace it by layers of Keras in the program that made the model, and save "
                 "again",
             )
+        _ensure_within(name, kind, entry.get("config"), file.path)
         if kind in vouched or kind.rpartition(">")[2] in vouched:
             continue
         module, registered = entry.get("module"), entry.get("registered_name")
@@ -102,6 +132,28 @@ def ensure_no_code(file: KerasFile, custom_objects: tuple[str, ...]) -> None:
                 where=f"{file.path}, module {module}",
                 hint=f"if you trust it: --custom-objects package.module:{kind.rpartition('>')[2]}",
             )
+
+
+def _ensure_within(name: str, kind: str, config: Any, path: Path) -> None:
+    """Refuses layers that read files when they are built, or that are ops which may."""
+    if not isinstance(config, dict):
+        return
+    if isinstance(config.get("vocabulary"), str):
+        raise ConversionError(
+            f"the layer {name!r} reads its vocabulary from {config['vocabulary'][:80]!r}, a file "
+            "that is not part of the model",
+            where=str(path),
+            hint="give the layer its words as a list in the program that made the model, and save "
+            "again",
+        )
+    if kind == _RAW_OP:
+        try:
+            node = json_format.ParseDict(config.get("node_def"), node_def_pb2.NodeDef())
+        except (json_format.ParseError, TypeError, ValueError, RecursionError) as error:
+            raise ConversionError(
+                f"the op of the layer {name!r} cannot be read", where=str(path)
+            ) from error
+        outside.ensure_inside([node], (), f" of the layer {name}")
 
 
 def layer_counts(file: KerasFile) -> dict[str, int]:
@@ -126,14 +178,14 @@ def weights(file: KerasFile) -> tuple[VariableInfo, ...]:
         if file.container == "hdf5":
             with h5py.File(file.path, "r") as stream:
                 root = stream.get("model_weights", stream)
-                return tuple(_datasets(root, ""))
+                return tuple(_datasets(root))
         with (
             zipfile.ZipFile(file.path) as archive,
-            archive.open("model.weights.h5") as inner,
+            archive.open(_WEIGHTS) as inner,
             h5py.File(inner, "r") as stream,
         ):
-            return tuple(v for v in _datasets(stream, "") if "optimizer" not in v.name)
-    except (OSError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
+            return tuple(v for v in _datasets(stream) if "optimizer" not in v.name)
+    except _DAMAGE as error:
         raise SourceError(
             f"the weights of {file.path.name} cannot be read: {str(error)[:160]}",
             where=str(file.path),
@@ -141,6 +193,8 @@ def weights(file: KerasFile) -> tuple[VariableInfo, ...]:
 
 
 def _read_zip(path: Path) -> KerasFile:
+    import h5py
+
     try:
         with zipfile.ZipFile(path) as archive:
             _ensure_harmless(archive, path)
@@ -151,14 +205,17 @@ def _read_zip(path: Path) -> KerasFile:
                     "metadata.json is missing",
                     where=str(path),
                 )
+            if _WEIGHTS in names:
+                with archive.open(_WEIGHTS) as inner, h5py.File(inner, "r") as stream:
+                    _ensure_inside(stream, path)
             config = json.loads(archive.read("config.json"))
             metadata = json.loads(archive.read("metadata.json"))
-    except (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError) as error:
+    except RecursionError as error:
+        raise SourceError(f"{path.name} is nested too deeply", where=str(path)) from error
+    except _DAMAGE as error:
         raise SourceError(
             f"{path.name} is truncated or damaged: {str(error)[:120]}", where=str(path)
         ) from error
-    except RecursionError as error:
-        raise SourceError(f"{path.name} is nested too deeply", where=str(path)) from error
     if not isinstance(config, dict) or not isinstance(metadata, dict):
         raise SourceError(f"{path.name} is damaged: its config is no object", where=str(path))
     return KerasFile(path, "zip", str(metadata.get("keras_version", "")), config)
@@ -201,7 +258,7 @@ def _read_hdf5(path: Path) -> KerasFile:
                 )
             _ensure_inside(stream, path)
             config = json.loads(raw)
-    except (OSError, ValueError, KeyError, RuntimeError, RecursionError) as error:
+    except _DAMAGE as error:
         raise SourceError(
             f"{path.name} is truncated or damaged: {str(error)[:120]}", where=str(path)
         ) from error
@@ -212,10 +269,11 @@ def _read_hdf5(path: Path) -> KerasFile:
 
 
 def _ensure_inside(stream: Any, path: Path) -> None:
-    """Refuses links to other files and data kept in other files."""
+    """Refuses links to other files, data kept in other files, and groups that hold themselves."""
     import h5py
 
     pending = [stream]
+    seen = set()
     while pending:
         group = pending.pop()
         for name in group:
@@ -227,10 +285,15 @@ def _ensure_inside(stream: Any, path: Path) -> None:
             if isinstance(link, h5py.SoftLink):
                 raise SourceError(f"{path.name} holds a symbolic link", where=str(path))
             item = group[name]
-            if isinstance(item, h5py.Group):
-                pending.append(item)
-            elif item.external:
-                raise SourceError(f"{path.name} keeps weights in another file", where=str(path))
+            if not isinstance(item, h5py.Group):
+                if item.external or item.is_virtual:
+                    raise SourceError(f"{path.name} keeps weights in another file", where=str(path))
+                continue
+            address = h5py.h5o.get_info(item.id).addr
+            if address in seen:
+                raise SourceError(f"{path.name} holds a group twice", where=str(path))
+            seen.add(address)
+            pending.append(item)
 
 
 def _objects(value: Any, name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -249,16 +312,19 @@ def _objects(value: Any, name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
             pending += [(item, owner) for item in found.values()]
 
 
-def _datasets(group: Any, prefix: str) -> Iterator[VariableInfo]:
+def _datasets(root: Any) -> Iterator[VariableInfo]:
     import h5py
 
-    for name in group:
-        item = group[name]
-        if isinstance(item, h5py.Dataset):
+    pending = [(root, "")]
+    while pending:
+        group, prefix = pending.pop()
+        for name in group:
+            item = group[name]
+            if isinstance(item, h5py.Group):
+                pending.append((item, f"{prefix}{name}/"))
+                continue
             try:
                 label = DType.from_numpy(item.dtype).label
             except ValueError:
                 label = str(item.dtype)
             yield VariableInfo(f"{prefix}{name}", label, tuple(item.shape), int(item.nbytes))
-        else:
-            yield from _datasets(item, f"{prefix}{name}/")

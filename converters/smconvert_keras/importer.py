@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from smconvert.converters import Description, Executable, Match, SourceOptions
-from smconvert.errors import SmconvertError
+from smconvert.errors import SmconvertError, SourceError
 from smconvert.graph.names import keywords
 from smconvert.graph.tf_internals import name_arguments
 from smconvert.model import (
@@ -120,19 +120,23 @@ def _info(name: str, spec: Any) -> TensorInfo:
 
 
 def _declared(file: KerasFile) -> SignatureInfo:
-    """The inputs and outputs that the config tells, without building the model."""
-    config = file.config.get("config")
-    layers = config.get("layers", []) if isinstance(config, dict) else []
+    """The inputs and outputs that the config tells, without building the model.
+
+    Raises:
+        SourceError: an input has no type.
+    """
     inputs: list[TensorInfo] = []
-    for layer in layers if isinstance(layers, list) else []:
-        own = layer.get("config", {}) if isinstance(layer, dict) else {}
+    for layer in _listed(file, "layers"):
+        own = layer.get("config") if isinstance(layer, dict) else None
+        if not isinstance(own, dict):
+            continue
         shape = own.get("batch_shape") or own.get("batch_input_shape")
         first = not inputs and shape is not None
         if layer.get("class_name") == "InputLayer" or first:
-            inputs.append(_declared_input(own, shape))
-    outputs = config.get("output_layers", []) if isinstance(config, dict) else []
+            inputs.append(_declared_input(file, own, shape))
+    outputs = _listed(file, "output_layers")
     names = [str(o[0]) for o in outputs if isinstance(o, list) and o and isinstance(o[0], str)]
-    if not names and len(outputs) and isinstance(outputs[0], str):
+    if not names and outputs and isinstance(outputs[0], str):
         names = [str(outputs[0])]
     return SignatureInfo(
         DEFAULT_SIGNATURE,
@@ -141,8 +145,20 @@ def _declared(file: KerasFile) -> SignatureInfo:
     )
 
 
-def _declared_input(own: Any, shape: Any) -> TensorInfo:
-    dtype = own.get("dtype", "float32")
-    label = dtype if isinstance(dtype, str) else "float32"
-    dims = tuple(d if isinstance(d, int) else None for d in shape or ())
-    return TensorInfo(str(own.get("name", "input")), DType.from_label(label), dims)
+def _listed(file: KerasFile, key: str) -> list[Any]:
+    """A list of the model's config; empty where the config has none."""
+    config = file.config.get("config")
+    found = config.get(key) if isinstance(config, dict) else None
+    return found if isinstance(found, list) else []
+
+
+def _declared_input(file: KerasFile, own: Any, shape: Any) -> TensorInfo:
+    name, dtype = str(own.get("name", "input")), own.get("dtype", "float32")
+    dims = shape if isinstance(shape, list) else ()
+    try:
+        label = DType.from_label(dtype if isinstance(dtype, str) else "float32")
+    except ValueError as error:
+        raise SourceError(
+            f"the input {name!r} has no type: {error}", where=str(file.path)
+        ) from error
+    return TensorInfo(name, label, tuple(d if isinstance(d, int) else None for d in dims))

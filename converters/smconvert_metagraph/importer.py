@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from smconvert.converters import Description, Executable, Match, SourceOptions
 from smconvert.graph.inspection import describe
+from smconvert.graph.loading import ensure_harmless, initializers
 from smconvert.graph.messages import parsed_or_none
 from smconvert.graph.protos import meta_graph_pb2
 from smconvert.model import CanonicalModel, SignatureInfo
-from smconvert_metagraph.source import SUFFIXES, checkpoint_beside, meta_graph_def, read
+from smconvert_metagraph.source import SUFFIXES, meta_graph_def, read
 
 
 class MetaGraphImporter:
@@ -38,13 +40,16 @@ class MetaGraphImporter:
         self, path: Path, options: SourceOptions, signature: SignatureInfo
     ) -> Executable:
         """In a TF1 session, restored by the graph's own saver."""
+        source = replace(read(path, options), signatures=(signature,))
+        ensure_harmless(source, options.allowed_ops)
         return Executable(
             "tf1-session",
             path,
             signature,
             {
                 "graph": "metagraph",
-                "checkpoint": options.checkpoint or checkpoint_beside(path),
+                "checkpoint": source.checkpoint,
+                "initializers": list(initializers(source)),
                 "variable_map": dict(options.variable_map),
                 "fixed": dict(options.fixed_inputs),
                 "op_libraries": [str(p) for p in options.op_libraries],

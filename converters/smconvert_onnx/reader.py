@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from onnx import checker, external_data_helper, numpy_helper
 
 from smconvert.converters import Description, Executable, Match, SourceOptions, VariableInfo
@@ -62,17 +62,37 @@ def _model(path: Path) -> onnx.ModelProto:
         raise SourceError(f"{path.name} is damaged or not ONNX", where=str(path)) from error
     if not model.HasField("graph"):
         raise SourceError(f"{path.name} holds no graph", where=str(path))
-    folder = path.parent.resolve()
+    if not _is_text(model):
+        raise SourceError(
+            f"{path.name} is damaged: it holds names that are no text", where=str(path)
+        )
     for tensor in external_data_helper._get_all_tensors(model):
         for entry in tensor.external_data:
-            if entry.key == "location" and not (folder / entry.value).resolve().is_relative_to(
-                folder
-            ):
+            if entry.key == "location" and not _is_inside(entry.value, path.parent):
                 raise SourceError(
                     f"the weights of {tensor.name!r} point outside the model's folder",
-                    where=entry.value,
+                    where=entry.value[:200],
                 )
     return model
+
+
+def _is_text(message: Message) -> bool:
+    """Whether all strings are UTF-8; a message of ONNX's kind gives others as bytes."""
+    for field, value in message.ListFields():
+        if field.type not in {field.TYPE_STRING, field.TYPE_MESSAGE}:
+            continue
+        for one in (value,) if isinstance(value, (str, bytes, Message)) else value:
+            if not (_is_text(one) if isinstance(one, Message) else isinstance(one, str)):
+                return False
+    return True
+
+
+def _is_inside(location: str, folder: Path) -> bool:
+    """Whether a file lies in a folder; a name that no file system takes does not."""
+    try:
+        return (folder / location).resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError, RuntimeError):
+        return False
 
 
 def _signature(model: onnx.ModelProto, path: Path) -> SignatureInfo:
@@ -82,7 +102,7 @@ def _signature(model: onnx.ModelProto, path: Path) -> SignatureInfo:
             value.name,
             _dtype(value),
             _shape(value),
-            default=numpy_helper.to_array(defaults[value.name]) if value.name in defaults else None,
+            default=_default(defaults[value.name], path) if value.name in defaults else None,
         )
         for value in model.graph.input
     )

@@ -24,7 +24,7 @@ class SavedModelExporter:
 
     format = "savedmodel"
     suffixes = ("",)
-    accepts = frozenset({"compat", "version"})
+    accepts = frozenset({"compat", "version", "warmup"})
     live = True
 
     def destination(self, path: Path, options: TargetOptions) -> Path:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from smconvert.converters import Description, Executable, Match, SourceOptions
 from smconvert.graph.inspection import describe
+from smconvert.graph.loading import ensure_harmless
 from smconvert.model import CanonicalModel, SignatureInfo
 from smconvert_savedmodel import detect as detection
 from smconvert_savedmodel import manifest
@@ -55,7 +56,9 @@ class SavedModelImporter:
         self, path: Path, options: SourceOptions, signature: SignatureInfo
     ) -> Executable:
         """TF2 models run by their signatures, all others in a TF1 session."""
-        meta_graph = chosen(saved_model(path), options.tags, path)
+        source = replace(read(path, options), signatures=(signature,))
+        ensure_harmless(source, options.allowed_ops)
+        meta_graph = source.meta_graph
         tags = sorted(meta_graph.meta_info_def.tags)
         declared = signature.name in meta_graph.signature_def
         changed = options.inputs or options.outputs or options.cut_examples or options.fixed_inputs

@@ -11,6 +11,7 @@ from smconvert.converters import SourceOptions
 from smconvert.errors import ConversionError, SourceError
 from smconvert.graph.cut import reached_from, subgraph
 from smconvert.graph.lift import lift
+from smconvert.graph.loading import ensure_harmless
 from smconvert.graph.ops import ensure_importable, load_libraries, makes_resource
 from smconvert.graph.source import GraphSource
 from smconvert.graph.variables import Variables
@@ -38,6 +39,8 @@ def load(path: Path, options: SourceOptions, *, live: bool = True) -> CanonicalM
     signed = is_object_based(source.meta_graph) and source.meta_graph.signature_def
     if not signed or cut:
         return lift(source, options, live=live)
+    if not live:
+        ensure_harmless(source, options.allowed_ops)
     foreign = None if live else _foreign(source, options)
     if live or foreign is not None:
         if foreign is not None:
@@ -60,8 +63,9 @@ def _foreign(source: GraphSource, options: SourceOptions) -> str | None:
 def _objects(source: GraphSource, options: SourceOptions) -> CanonicalModel:
     import tensorflow as tf
 
+    ensure_harmless(source, options.allowed_ops)
     load_libraries(options.op_libraries)
-    ensure_importable_functions(source)
+    ensure_importable_functions(source, options)
     moved = manifest.keywords(source.path)
     tags = sorted(source.meta_graph.meta_info_def.tags)
     try:
@@ -84,10 +88,10 @@ def _objects(source: GraphSource, options: SourceOptions) -> CanonicalModel:
     )
 
 
-def ensure_importable_functions(source: GraphSource) -> None:
+def ensure_importable_functions(source: GraphSource, options: SourceOptions) -> None:
     """Refuses what no target can hold, in the functions that the signatures reach."""
     fetches = [o.tensor for s in source.signatures for o in s.outputs if o.tensor]
-    ensure_importable(subgraph(source.meta_graph.graph_def, fetches))
+    ensure_importable(subgraph(source.meta_graph.graph_def, fetches), options.allowed_ops)
 
 
 def _signature(info: SignatureInfo, loaded: Any, moved: Mapping[str, Any]) -> Signature:

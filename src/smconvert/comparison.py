@@ -135,6 +135,7 @@ def compare(
             _ensure_used(wanted, [*here, *there])
             progress(f"running {ours}")
             calls = _calls(a, b, signature, here[0], options, running)
+            calls = _sayable(calls, [*here, *there])
             built = matrix.build(
                 signature,
                 here[0],
@@ -265,6 +266,13 @@ def _calls(
             if together or _accepted(reference, [call], workers)
         ]
     return [Call(_label(c, i), c) for i, c in enumerate(generated)]
+
+
+def _sayable(calls: Sequence[Call], contenders: Sequence[Contender]) -> list[Call]:
+    """Without empty tensors, where a contender is spoken to in JSON: it has no shape for them."""
+    if all(c.executable.settings.get("takes_empty", True) for c in contenders):
+        return list(calls)
+    return [c for c in calls if all(value.size for value in c.feeds.values())]
 
 
 def _label(call: Feeds, number: int) -> str:

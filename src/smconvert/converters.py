@@ -40,6 +40,7 @@ class SourceOptions:
         op_libraries: Shared libraries with custom ops.
         factory: ``package.module:callable`` that builds the object of a TF2 checkpoint.
         custom_objects: ``package.module:NAME`` of Keras classes the user vouches for.
+        allowed_ops: Ops that may reach outside the model: into files or the network.
     """
 
     tags: frozenset[str] | None = None
@@ -53,6 +54,7 @@ class SourceOptions:
     op_libraries: tuple[Path, ...] = ()
     factory: str | None = None
     custom_objects: tuple[str, ...] = ()
+    allowed_ops: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,8 @@ class TargetOptions:
         extensions: Allow ONNX ops of onnxruntime-extensions, where the standard has none.
         compat: ``tf1`` writes a SavedModel that TensorFlow 1.15 loads.
         version: Writes the ``DST/<version>/`` layout that model servers watch.
+        warmup: Writes what the check fed into a SavedModel, as requests that TensorFlow Serving
+            makes before it serves the model.
     """
 
     opset: int | None = None
@@ -72,6 +76,7 @@ class TargetOptions:
     extensions: bool | None = None
     compat: str | None = None
     version: int | None = None
+    warmup: bool | None = None
 
     def given(self) -> frozenset[str]:
         """The names of the options that were set."""

@@ -62,6 +62,10 @@ class SourceError(SmconvertError):
     kind = "source"
 
 
+class UnknownType(SourceError, ValueError):
+    """The source names an element type that is not known here, or has no values."""
+
+
 class ConversionError(SmconvertError):
     """The source was read, but cannot be expressed in the target."""
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from smconvert.errors import UnknownType
+
 if TYPE_CHECKING:
     import tensorflow as tf
 
@@ -70,7 +72,7 @@ class DType(enum.Enum):
         """The NumPy dtype of a value (object for strings).
 
         Raises:
-            ValueError: for resources, variants and quantised types, which have no NumPy value.
+            UnknownType: for resources, variants and quantised types, which have no NumPy value.
         """
         if self is DType.STRING:
             return np.dtype(object)
@@ -81,7 +83,7 @@ class DType(enum.Enum):
         try:
             return np.dtype(self.label)
         except TypeError as error:
-            raise ValueError(f"{self.label} has no NumPy value") from error
+            raise UnknownType(f"{self.label} has no NumPy value") from error
 
     @classmethod
     def from_number(cls, number: int) -> DType:
@@ -90,7 +92,7 @@ class DType(enum.Enum):
         for dtype in cls:
             if dtype.number == plain:
                 return dtype
-        raise ValueError(f"{number} is not the number of a known dtype")
+        raise UnknownType(f"{number} is not the number of a known dtype")
 
     @classmethod
     def from_label(cls, label: str) -> DType:
@@ -100,7 +102,7 @@ class DType(enum.Enum):
         for dtype in cls:
             if dtype.label == label:
                 return dtype
-        raise ValueError(f"{label!r} is not the name of a known dtype")
+        raise UnknownType(f"{label!r} is not the name of a known dtype")
 
     @classmethod
     def from_numpy(cls, dtype: np.dtype[Any]) -> DType:

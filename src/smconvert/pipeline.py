@@ -22,7 +22,9 @@ from smconvert.converters import (
     reader_for,
 )
 from smconvert.errors import EXIT_DONE, EXIT_NOT_CHECKED, ParityError, UsageError
+from smconvert.graph.writes import changes_variables
 from smconvert.model import Array, CanonicalModel, SignatureInfo
+from smconvert.parity import warmup
 from smconvert.parity.check import CheckOptions, Parity, Verdict, check
 from smconvert.runtimes.workers import Workers, opened
 
@@ -166,6 +168,13 @@ def convert(
     if _overlap(match.path, place):
         raise UsageError("the destination lies inside the source, or the other way round")
 
+    if target_options.warmup and not checked:
+        raise UsageError(
+            "warm-up requests are those that the check has proven",
+            where="--warmup",
+            hint="leave --no-check away",
+        )
+
     progress(f"reading {match.format}")
     before = fingerprint.take(match.path, source_options.checkpoint)
     model = _load(importer, match, source_options, before, live=exporter.live)
@@ -190,6 +199,8 @@ def convert(
                 (folder / "unproven").mkdir()
                 artifact = exporter.save(model, folder / "unproven" / place.name, target_options)
                 artifact = _with_libraries(artifact, source_options)
+            elif target_options.warmup:
+                artifact = _with_warmup(model, artifact, parity)
         fingerprint.ensure_unchanged(before, match.path, source_options.checkpoint)
         published = staging.publish(artifact, place, folder)
     changes = tuple(published.manifest.get("changes", model.provenance.changes))
@@ -288,6 +299,19 @@ def _with_libraries(artifact: Artifact, options: SourceOptions) -> Artifact:
         for name, e in artifact.executables.items()
     }
     return replace(artifact, executables=executables)
+
+
+def _with_warmup(model: CanonicalModel, artifact: Artifact, parity: Parity) -> Artifact:
+    """The artifact with the check's inputs as its warm-up requests.
+
+    A signature that changes a variable has none: they would change it before the first user's call.
+    """
+    signatures = [(model.signatures[s.name], s.calls) for s in parity.signatures]
+    calls = [(s, made) for s, made in signatures if not changes_variables(s)]
+    warmup.write(artifact.path, calls)
+    told = ", ".join(f"{len(made)} for {s.name}" for s, made in calls) or "none"
+    changes = (*artifact.manifest.get("changes", ()), f"warm-up requests are written: {told}")
+    return replace(artifact, manifest={**artifact.manifest, "changes": changes})
 
 
 def _with_change(model: CanonicalModel, change: str) -> CanonicalModel:

@@ -52,6 +52,7 @@ def bisect(
     op_library: options.OpLibrary = None,
     model: options.Model = None,
     custom_objects: options.CustomObjects = None,
+    allow_op: options.AllowOp = None,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -102,6 +103,7 @@ def bisect(
                     op_library=op_library,
                     model=model,
                     custom_objects=custom_objects,
+                    allow_op=allow_op,
                 ),
                 progress=step,
             )

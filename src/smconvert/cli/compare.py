@@ -93,6 +93,7 @@ def compare(
     op_library: options.OpLibrary = None,
     model: options.Model = None,
     custom_objects: options.CustomObjects = None,
+    allow_op: options.AllowOp = None,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -137,6 +138,7 @@ def compare(
             op_library=op_library,
             model=model,
             custom_objects=custom_objects,
+            allow_op=allow_op,
         )
         how = CompareOptions(
             on=on,

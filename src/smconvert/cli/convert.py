@@ -30,6 +30,7 @@ def convert(
     op_library: options.OpLibrary = None,
     model: options.Model = None,
     custom_objects: options.CustomObjects = None,
+    allow_op: options.AllowOp = None,
     target_format: Annotated[
         str | None,
         typer.Option(
@@ -67,6 +68,15 @@ def convert(
             help="Write DST/VERSION/, as model servers watch.", rich_help_panel=options.TARGET
         ),
     ] = None,
+    warmup: Annotated[
+        bool,
+        typer.Option(
+            "--warmup",
+            help="Write the check's inputs into a SavedModel, as warm-up requests of TensorFlow "
+            "Serving.",
+            rich_help_panel=options.TARGET,
+        ),
+    ] = False,
     force: Annotated[
         bool,
         typer.Option("--force", help="Replace the destination.", rich_help_panel=options.TARGET),
@@ -127,6 +137,7 @@ def convert(
                     op_library=op_library,
                     model=model,
                     custom_objects=custom_objects,
+                    allow_op=allow_op,
                 ),
                 target_options=TargetOptions(
                     opset=opset,
@@ -134,6 +145,7 @@ def convert(
                     extensions=extensions or None,
                     compat=compat,
                     version=version,
+                    warmup=warmup or None,
                 ),
                 check_options=CheckOptions(rtol=rtol, atol=atol, seed=seed, data=data),
                 checked=check,

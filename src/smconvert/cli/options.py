@@ -103,6 +103,14 @@ CustomObjects = Annotated[
         rich_help_panel=SOURCE,
     ),
 ]
+AllowOp = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-op",
+        help="An op that may reach outside the model, such as ReadFile. Repeatable.",
+        rich_help_panel=SOURCE,
+    ),
+]
 Data = Annotated[
     Path | None,
     typer.Option(
@@ -139,6 +147,7 @@ def source_options(
     op_library: Sequence[Path] | None,
     model: str | None,
     custom_objects: Sequence[str] | None,
+    allow_op: Sequence[str] | None = None,
 ) -> SourceOptions:
     """The source options that the flags mean.
 
@@ -147,6 +156,10 @@ def source_options(
     """
     from smconvert.converters import SourceOptions
 
+    if allow_op:
+        from smconvert.graph.outside import ensure_known
+
+        ensure_known(allow_op)
     return SourceOptions(
         tags=None if tag is None else frozenset(filter(None, tag.split(","))),
         signatures=tuple(signature or ()),
@@ -159,6 +172,7 @@ def source_options(
         op_libraries=tuple(op_library or ()),
         factory=model,
         custom_objects=tuple(custom_objects or ()),
+        allowed_ops=tuple(allow_op or ()),
     )
 
 

@@ -9,12 +9,23 @@ import typer
 
 from smconvert.cli import options
 from smconvert.cli.console import errors_as_exit_codes, stdout
+from smconvert.errors import UsageError
 
 FEEDS = "What to feed"
 
 
 def run(
-    model: options.Source,
+    model: Annotated[
+        Path | None, typer.Argument(help="The model: a file, a folder, a prefix or a URL.")
+    ] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(
+            help="A served model in its place: http://host:8501/v1/models/NAME or "
+            "grpc://host:8500/NAME.",
+            rich_help_panel=options.SOURCE,
+        ),
+    ] = None,
     input_files: Annotated[
         list[str] | None,
         typer.Option("--inputs", help="x=a.npy or x=b.npz[key].", rich_help_panel=FEEDS),
@@ -59,6 +70,7 @@ def run(
     op_library: options.OpLibrary = None,
     factory: options.Model = None,
     custom_objects: options.CustomObjects = None,
+    allow_op: options.AllowOp = None,
     as_json: options.AsJson = False,
     debug: options.Debug = False,
 ) -> None:
@@ -70,6 +82,8 @@ def run(
 
       smconvert run export/ --signature predict --inputs x=features.npz[x] --save out.npz
 
+      smconvert run --url http://localhost:8501/v1/models/iris --input-exprs 'x=[[5.1, 3.3]]'
+
       smconvert run export/ --signature classify --input-examples 'inputs=[{"age": [22.0]}]'
     """
     with errors_as_exit_codes(debug):
@@ -77,12 +91,14 @@ def run(
         from smconvert.cli.feeds import feeds_for, save_npz
         from smconvert.cli.report import outputs_json, print_outputs
 
+        if (model is None) == (url is None):
+            raise UsageError("name one model to run, by its path or by --url")
         if save is not None:
             from smconvert.staging import ensure_free
 
             ensure_free(save, force)
         outputs = pipeline.run(
-            model,
+            model or str(url),
             feeds_for(input_files, input_exprs, input_examples),
             options.source_options(
                 tag=tag,
@@ -96,6 +112,7 @@ def run(
                 op_library=op_library,
                 model=factory,
                 custom_objects=custom_objects,
+                allow_op=allow_op,
             ),
             source_format=source_format,
         )

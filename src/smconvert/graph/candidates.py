@@ -59,7 +59,12 @@ _LIKELY_OPS = {"Softmax": 2.0, "Sigmoid": 2.0, "ArgMax": 1.0, "Identity": 0.5, "
 
 def inputs(graph: graph_pb2.GraphDef) -> tuple[Candidate, ...]:
     """All tensors that may be fed, best first."""
-    consumed = {node_of(i) for node in graph.node for i in node.input}
+    consumed: dict[str, set[int]] = {}
+    for node in graph.node:
+        for i in node.input:
+            ports = consumed.setdefault(node_of(i), set())
+            if not is_control(i):
+                ports.add(port_of(i))
     found = []
     for node in graph.node:
         if node.op in INPUT_OPS:
@@ -67,22 +72,15 @@ def inputs(graph: graph_pb2.GraphDef) -> tuple[Candidate, ...]:
             reason = node.op + ("" if used else ", but nothing consumes it")
             found.append(Candidate(f"{node.name}:0", node.name, 2.0 if used else 0.5, reason))
         elif node.op in PIPELINE_OPS:
-            ports = sorted(
-                {
-                    port_of(i)
-                    for other in graph.node
-                    for i in other.input
-                    if node_of(i) == node.name and not is_control(i)
-                }
-            )
+            taken = sorted(consumed.get(node.name, ()))
             found += [
                 Candidate(
                     f"{node.name}:{port}",
-                    node.name if len(ports) == 1 else f"{node.name}_{port}",
+                    node.name if len(taken) == 1 else f"{node.name}_{port}",
                     1.0,
                     f"comes out of {node.op}",
                 )
-                for port in ports
+                for port in taken
             ]
     return tuple(sorted(found, key=lambda c: -c.score))
 
@@ -132,12 +130,14 @@ def needed_inputs(graph: graph_pb2.GraphDef, fetches: Iterable[str]) -> tuple[Ca
             needed[name] = None
         else:
             pending += [node_of(i) for i in nodes[name].input]
+    by_node: dict[str, list[Candidate]] = {}
+    for tensor, candidate in ranked.items():
+        by_node.setdefault(node_of(tensor), []).append(candidate)
     return tuple(
-        ranked[tensor]
+        candidate
         for node in graph.node
         if node.name in needed and node.op != "PlaceholderWithDefault"
-        for tensor in ranked
-        if node_of(tensor) == node.name
+        for candidate in by_node[node.name]
     )
 
 
@@ -174,9 +174,18 @@ def _training_nodes(graph: graph_pb2.GraphDef) -> set[str]:
             if name not in training:
                 training.add(name)
                 pending.append(name)
-    metrics = {n.name for n in graph.node if n.op in _METRIC_OPS}
-    while found := {n for n in metrics - training if training.issuperset(consumers.get(n, "?"))}:
-        training |= found
+    metrics = {n.name: n for n in graph.node if n.op in _METRIC_OPS}
+    pending = [name for name in metrics if training.issuperset(consumers.get(name, "?"))]
+    while pending:
+        name = pending.pop()
+        if name in training:
+            continue
+        training.add(name)
+        pending += [
+            i
+            for i in _data_inputs(metrics[name])
+            if i in metrics and training.issuperset(consumers[i])
+        ]
     return training
 
 

@@ -24,6 +24,10 @@ OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _MAGIC = bytes.fromhex("57fb808b247547db")
 _FOOTER = 48
 _UNCOMPRESSED = 0
+_MAX_KEY_BYTES = 64 << 10
+_KEY_RATIO = 100
+"""Bytes of keys for each byte of a table: each entry repeats the start of the key before it, and a
+few bytes could make it a long one a million times."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ def read_index(prefix: str) -> CheckpointIndex:
         SourceError: a file is missing, truncated or damaged.
     """
     index = Path(f"{prefix}.index")
-    if index.is_file():
+    if _is_file(index):
         return _v2(prefix, index)
     shards = v1_files(prefix)
     if shards:
@@ -67,7 +71,15 @@ def read_index(prefix: str) -> CheckpointIndex:
 
 def exists(prefix: str) -> bool:
     """Whether a V2 or V1 checkpoint with this prefix is there."""
-    return Path(f"{prefix}.index").is_file() or bool(v1_files(prefix))
+    return _is_file(Path(f"{prefix}.index")) or bool(v1_files(prefix))
+
+
+def _is_file(path: Path) -> bool:
+    """Whether a file is there; a name too long for the file system names none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def v1_files(prefix: str) -> tuple[Path, ...]:
@@ -75,7 +87,10 @@ def v1_files(prefix: str) -> tuple[Path, ...]:
     if is_table(Path(prefix)):
         return (Path(prefix),)
     folder, name = Path(prefix).parent, Path(prefix).name
-    shards = sorted(folder.glob(f"{_escaped(name)}-?????-of-?????"))
+    try:
+        shards = sorted(folder.glob(f"{_escaped(name)}-?????-of-?????"))
+    except (OSError, ValueError):
+        return ()
     return tuple(shard for shard in shards if is_table(shard))
 
 
@@ -87,7 +102,7 @@ def is_table(path: Path) -> bool:
         with path.open("rb") as stream:
             stream.seek(-len(_MAGIC), 2)
             return stream.read() == _MAGIC
-    except OSError:
+    except (OSError, ValueError):
         return False
 
 
@@ -104,15 +119,16 @@ def _v2(prefix: str, index: Path) -> CheckpointIndex:
             entries[key.decode()] = Entry(DType.from_number(entry.dtype), shape, entry.size)
         except (DecodeError, ValueError) as error:
             raise _damaged(index) from error
-    count = max(header.num_shards, 1)
-    if count > 1 << 20:
-        raise _damaged(index)
-    shards = tuple(Path(f"{prefix}.data-{i:05d}-of-{count:05d}") for i in range(count))
-    for shard in shards:
+    kind = "object-based" if OBJECT_GRAPH in entries else "V2"
+    return CheckpointIndex(kind, entries, tuple(_shards(prefix, max(header.num_shards, 1))))
+
+
+def _shards(prefix: str, count: int) -> Iterator[Path]:
+    for number in range(count):
+        shard = Path(f"{prefix}.data-{number:05d}-of-{count:05d}")
         if not shard.is_file():
             raise SourceError(f"the checkpoint's shard {shard.name} is missing", where=prefix)
-    kind = "object-based" if OBJECT_GRAPH in entries else "V2"
-    return CheckpointIndex(kind, entries, shards)
+        yield shard
 
 
 def _v1(shards: tuple[Path, ...]) -> Iterator[tuple[str, Entry]]:
@@ -149,10 +165,18 @@ def _table(path: Path) -> Iterator[tuple[bytes, bytes]]:
         position = _varint(footer, _varint(footer, 0)[1])[1]
         offset, position = _varint(footer, position)
         size, _ = _varint(footer, position)
+        read = keys = 0
         for _, handle in _block(data, offset, size):
             start, position = _varint(handle, 0)
             length, _ = _varint(handle, position)
-            yield from _block(data, start, length)
+            read += length
+            if read > len(data):
+                raise ValueError("its blocks overlap")
+            for key, value in _block(data, start, length):
+                keys += len(key)
+                if keys > _KEY_RATIO * len(data):
+                    raise ValueError("its keys unpack to too much")
+                yield key, value
     except (IndexError, struct.error, ValueError) as error:
         raise _damaged(path) from error
 
@@ -170,6 +194,8 @@ def _block(data: bytes, offset: int, size: int) -> Iterator[tuple[bytes, bytes]]
         length, position = _varint(block, position)
         if shared > len(key) or position + unshared + length > end:
             raise ValueError("an entry reaches out of its block")
+        if shared + unshared > _MAX_KEY_BYTES:
+            raise ValueError("a key is too long")
         key = key[:shared] + block[position : position + unshared]
         position += unshared
         yield key, block[position : position + length]

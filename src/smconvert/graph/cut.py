@@ -6,10 +6,10 @@ that no longer exist. All of it goes before TensorFlow sees the graph.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 
-from smconvert.errors import ConversionError
+from smconvert.errors import ConversionError, SourceError
 from smconvert.graph.candidates import INPUT_OPS, PIPELINE_OPS
 from smconvert.graph.library import called
 from smconvert.graph.names import full, is_control, legal_names, node_of, short
@@ -17,6 +17,7 @@ from smconvert.graph.protos import graph_pb2, node_def_pb2
 from smconvert.graph.tensors import array_of, shape_of
 from smconvert.model import DType, Shape, SignatureInfo, TensorInfo
 
+_CLOSES_LOOPS = frozenset({"NextIteration", "RefNextIteration"})
 NOTES = ("_output_shapes", "_class")
 """Attributes that TensorFlow leaves on nodes: stale shapes, and colocation with nodes now gone."""
 
@@ -95,6 +96,47 @@ def reached_from(
             seen.add(name)
             pending += [node_of(i) for i in nodes[name].input]
     return tuple(node for node in graph.node if node.name in seen)
+
+
+def ensure_no_circle(
+    nodes: Iterable[node_def_pb2.NodeDef], arguments: Container[str] = (), where: str = ""
+) -> None:
+    """Refuses nodes that need themselves, by other ways than a loop's (control_flow_ops.cc).
+
+    TensorFlow would refuse them too; but walks that follow a value to its origin come first.
+
+    Args:
+        nodes: Of a graph, or of a function.
+        arguments: Of the function; a node may have the name of one.
+        where: What they are nodes of.
+
+    Raises:
+        SourceError: naming one of them.
+    """
+    needs = {
+        n.name: set()
+        if n.op in _CLOSES_LOOPS
+        else {node_of(i) for i in n.input if i not in arguments}
+        for n in nodes
+    }
+    consumers: dict[str, list[str]] = {}
+    for name, needed in needs.items():
+        needed &= needs.keys()
+        for other in needed:
+            consumers.setdefault(other, []).append(name)
+    left = {name: len(needed) for name, needed in needs.items()}
+    ready = [name for name, count in left.items() if not count]
+    while ready:
+        name = ready.pop()
+        del left[name]
+        for consumer in consumers.get(name, ()):
+            left[consumer] -= 1
+            if not left[consumer]:
+                ready.append(consumer)
+    if left:
+        raise SourceError(
+            f"the graph is damaged: the node {min(left)!r} needs itself", where=where or None
+        )
 
 
 def subgraph(graph: graph_pb2.GraphDef, fetches: Iterable[str]) -> graph_pb2.GraphDef:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smconvert.converters import Description, VariableInfo, exporters
-from smconvert.errors import SmconvertError, SourceError
-from smconvert.graph import candidates
+from smconvert.errors import ConversionError, SmconvertError, SourceError
+from smconvert.graph import candidates, outside
 from smconvert.graph.checkpoint import CheckpointIndex, read_index
 from smconvert.graph.cut import reached_from
 from smconvert.graph.library import called
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from smconvert.graph.protos import node_def_pb2
 
 _TABLES = frozenset({"HashTable", "HashTableV2", "MutableHashTableV2", "MutableDenseHashTableV2"})
-_PYTHON = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
 _VARIABLES = frozenset({"Variable", "VariableV2", "VarHandleOp"})
 
 
@@ -103,19 +102,22 @@ def _blockers(
     nodes: list[node_def_pb2.NodeDef], functions: Collection[str]
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
     """What stops each target format."""
-    python = tuple(
-        f"node {n.name} calls a Python function ({n.op}), which is not in the file"
-        for n in nodes
-        if n.op in _PYTHON
-    )
-    ops = [n for n in nodes if n.op not in functions and n.op not in _PYTHON]
+    outsiders = tuple(f"{e.message}: {e.where}; {e.hint}" for e in _refusals(nodes))
+    ops = [n for n in nodes if n.op not in functions and outside.deed(n) is None]
     for format, exporter in exporters().items():
         found = tuple(
             f"node {o.nodes[0]}{_more(o.nodes)} ({o.op}): {o.why}; {o.hint}"
             for o in exporter.obstacles(ops)
         )
-        if python or found:
-            yield format, python + found
+        if outsiders or found:
+            yield format, outsiders + found
+
+
+def _refusals(nodes: list[node_def_pb2.NodeDef]) -> Iterator[ConversionError]:
+    """One for each op that reaches outside the model."""
+    for node in {n.op: n for n in reversed(nodes)}.values():
+        if (clause := outside.deed(node)) is not None:
+            yield outside.refused(node, clause)
 
 
 def _more(nodes: Sequence[str]) -> str:

@@ -18,6 +18,7 @@ from smconvert.errors import ConversionError, UsageError
 from smconvert.graph.constants import constant
 from smconvert.graph.cut import CutGraph, cut
 from smconvert.graph.function import build
+from smconvert.graph.loading import ensure_harmless
 from smconvert.graph.names import keywords, nearest, node_of
 from smconvert.graph.ops import ensure_importable, fetched_type, load_libraries
 from smconvert.graph.protos import graph_pb2, node_def_pb2
@@ -51,6 +52,7 @@ def lift(source: GraphSource, options: SourceOptions, *, live: bool = True) -> C
     """
     import tensorflow as tf
 
+    ensure_harmless(source, options.allowed_ops)
     load_libraries(options.op_libraries)
     graph = source.meta_graph.graph_def
     fixed = _fixed(graph, options.fixed_inputs)
@@ -62,7 +64,7 @@ def lift(source: GraphSource, options: SourceOptions, *, live: bool = True) -> C
     for declared in source.signatures:
         typed = _typed(graph, declared)
         part = cut(graph, typed, fixed)
-        ensure_importable(part.graph)
+        ensure_importable(part.graph, options.allowed_ops)
         part = unwrapped(replace(part, graph=to_resources(part.graph)))
         bound = _Bound.of(part, variables, tables)
         function = _function(part, bound, typed, stripped)

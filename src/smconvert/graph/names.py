@@ -7,6 +7,8 @@ import keyword
 import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 
+from smconvert.errors import SourceError
+
 _SCOPE = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")
 _FOREIGN = re.compile(r"[^A-Za-z0-9_.\\/-]")
 
@@ -17,8 +19,14 @@ def node_of(tensor: str) -> str:
 
 
 def port_of(tensor: str) -> int:
-    """The output index: 1 of ``x:1``, 0 of ``x``."""
+    """The output index: 1 of ``x:1``, 0 of ``x``.
+
+    Raises:
+        SourceError: it has none.
+    """
     _, _, port = tensor.partition(":")
+    if port and not (port.isascii() and port.isdigit() and len(port) < 10):
+        raise SourceError(f"{tensor[:80]!r} is not the name of a tensor")
     return int(port) if port else 0
 
 

@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from smconvert.errors import ConversionError, UsageError
+from smconvert.graph import outside
 from smconvert.graph.names import node_of
 from smconvert.graph.protos import graph_pb2, node_def_pb2, op_def_pb2
 from smconvert.graph.tf_internals import registered_op
 from smconvert.model import DType
-
-PYTHON_OPS = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
-FILE_OPS = frozenset(
-    {
-        "ReadFile",
-        "WriteFile",
-        "MatchingFiles",
-        "SaveV2",
-        "Save",
-        "SaveSlices",
-        "RestoreV2",
-        "Restore",
-        "RestoreSlice",
-        "MergeV2Checkpoints",
-        "WriteAudioSummary",
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -122,27 +106,19 @@ def nodes_of(graph: graph_pb2.GraphDef) -> Iterator[node_def_pb2.NodeDef]:
         yield from function.node_def
 
 
-def ensure_importable(graph: graph_pb2.GraphDef) -> None:
-    """Refuses Python functions, file access and unknown ops; the graph is cut before.
+def ensure_importable(graph: graph_pb2.GraphDef, allowed: Collection[str] = ()) -> None:
+    """Refuses ops that reach outside the model, and unknown ones; the graph is cut before.
+
+    Args:
+        graph: With the functions that it calls.
+        allowed: Ops that may reach outside.
 
     Raises:
         ConversionError: naming op and node.
     """
     registry = Registry.of(graph)
     for node in nodes_of(graph):
-        if node.op in PYTHON_OPS:
-            raise ConversionError(
-                f"the model calls a Python function ({node.op}), which is not in the file",
-                where=f"node {node.name}",
-                hint="name outputs that do not need it with --outputs, or replace it by "
-                "TensorFlow ops in the program that made the model",
-            )
-        if node.op in FILE_OPS:
-            raise ConversionError(
-                f"the model reads or writes files while it runs ({node.op})",
-                where=f"node {node.name}",
-                hint="feed what it reads: --inputs NAME=TENSOR",
-            )
+        outside.ensure_inside([node], allowed)
         if registry.get(node.op) is None:
             raise unknown_op(node)
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from smconvert.converters import Candidate, SourceOptions
-from smconvert.errors import UsageError
+from smconvert.errors import SourceError, UsageError
 from smconvert.graph import candidates
-from smconvert.graph.names import full, nearest, node_of, port_of
+from smconvert.graph.cut import ensure_no_circle
+from smconvert.graph.names import full, is_control, nearest, node_of, port_of
 from smconvert.graph.tensors import array_of, default_of, shape_of
 from smconvert.model import (
     DEFAULT_SIGNATURE,
@@ -37,9 +38,12 @@ def resolve(
     signatures; then what can be inferred, if there is one sensible answer.
 
     Raises:
+        SourceError: the graph is damaged.
         UsageError: a name is not there, or there are several sensible answers.
     """
     graph = meta_graph.graph_def
+    _ensure_named(graph)
+    ensure_no_circle(graph.node)
     if options.inputs or options.outputs:
         found: tuple[SignatureInfo, ...] = (_named(meta_graph, options),)
     else:
@@ -48,6 +52,12 @@ def resolve(
     if options.cut_examples:
         return tuple(_cut(graph, signature) for signature in chosen)
     return chosen
+
+
+def _ensure_named(graph: graph_pb2.GraphDef) -> None:
+    for node in graph.node:
+        if ":" in node.name or is_control(node.name):
+            raise SourceError(f"the graph is damaged: a node is named {node.name[:80]!r}")
 
 
 def own(meta_graph: meta_graph_pb2.MetaGraphDef) -> tuple[SignatureInfo, ...]:
@@ -113,9 +123,10 @@ def _named(meta_graph: meta_graph_pb2.MetaGraphDef, options: SourceOptions) -> S
     if not outputs:
         outputs = tuple(_guess(candidates.outputs(graph), graph, "output", "--outputs"))
     if not inputs:
+        nodes = {node.name: node for node in graph.node}
         tensors = [info.tensor for info in outputs if info.tensor]
         inputs = tuple(
-            _as_info(graph, c.name, c.tensor) for c in candidates.needed_inputs(graph, tensors)
+            _as_info(nodes, c.name, c.tensor) for c in candidates.needed_inputs(graph, tensors)
         )
     return SignatureInfo(DEFAULT_SIGNATURE, inputs, outputs)
 
@@ -124,8 +135,9 @@ def _inferred(graph: graph_pb2.GraphDef) -> SignatureInfo:
     outputs = tuple(_guess(candidates.outputs(graph), graph, "output", "--outputs"))
     tensors = [info.tensor for info in outputs if info.tensor]
     inputs = candidates.needed_inputs(graph, tensors)
+    nodes = {node.name: node for node in graph.node}
     return SignatureInfo(
-        DEFAULT_SIGNATURE, tuple(_as_info(graph, c.name, c.tensor) for c in inputs), outputs
+        DEFAULT_SIGNATURE, tuple(_as_info(nodes, c.name, c.tensor) for c in inputs), outputs
     )
 
 
@@ -145,8 +157,9 @@ def _guess(
             where=listed or None,
             hint=f"name it: {flag} NAME={ranked[0].tensor}" if ranked else f"name it with {flag}",
         )
+    nodes = {node.name: node for node in graph.node}
     for candidate in chosen:
-        yield _as_info(graph, candidate.name, candidate.tensor)
+        yield _as_info(nodes, candidate.name, candidate.tensor)
 
 
 def _tensors(
@@ -164,11 +177,10 @@ def _tensors(
         port = tensor.partition(":")[2]
         if port and not port.isdigit():
             raise UsageError(f"{tensor!r} is not NODE or NODE:PORT", where=flag)
-    return tuple(_as_info(graph, name, tensor) for name, tensor in wanted.items())
+    return tuple(_as_info(nodes, name, tensor) for name, tensor in wanted.items())
 
 
-def _as_info(graph: graph_pb2.GraphDef, name: str, tensor: str) -> TensorInfo:
-    nodes = {node.name: node for node in graph.node}
+def _as_info(nodes: Mapping[str, graph_pb2.NodeDef], name: str, tensor: str) -> TensorInfo:
     node = nodes[node_of(tensor)]
     known = candidates.dtype_of(node, port_of(tensor))
     shape = shape_of(node.attr["shape"].shape) if "shape" in node.attr else None

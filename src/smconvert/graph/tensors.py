@@ -13,7 +13,7 @@ from smconvert.graph.names import node_of
 from smconvert.model import Array, DType, Shape
 
 if TYPE_CHECKING:
-    from smconvert.graph.protos import graph_pb2
+    from smconvert.graph.protos import graph_pb2, tensor_pb2
 
 MAX_BYTES = 1 << 31
 """A TensorProto cannot hold more than a protobuf can (2 GiB); a larger claim is hostile."""
@@ -43,6 +43,8 @@ def shape_of(proto: Any) -> Shape | None:
 def array_of(proto: Any) -> Array:
     """The value of a TensorProto; a short list of values repeats its last one.
 
+    One value for all is not written out: it takes no memory, and cannot be written to.
+
     Follows tensorflow/core/framework/tensor.proto.
 
     Raises:
@@ -67,20 +69,39 @@ def array_of(proto: Any) -> Array:
         values[:] = raw
     if len(values) > count or (count and not len(values) and dtype is DType.STRING):
         raise SourceError("a constant's values do not fit its shape")
-    full = np.zeros(count, dtype.numpy)
+    if len(values) <= 1:
+        return np.broadcast_to(values[0] if len(values) else np.zeros((), dtype.numpy), shape)
+    full = np.empty(count, dtype.numpy)
     full[: len(values)] = values
-    if len(values):
-        full[len(values) :] = values[-1]
+    full[len(values) :] = values[-1]
     return full.reshape(shape)
+
+
+def proto_of(value: Array, dtype: DType) -> tensor_pb2.TensorProto:
+    """The TensorProto of a value."""
+    from smconvert.graph.protos import tensor_pb2
+
+    proto = tensor_pb2.TensorProto(dtype=dtype.number)
+    proto.tensor_shape.SetInParent()
+    for size in value.shape:
+        proto.tensor_shape.dim.add(size=size)
+    if dtype is DType.STRING:
+        proto.string_val.extend(v if isinstance(v, bytes) else str(v).encode() for v in value.flat)
+    else:
+        proto.tensor_content = value.astype(dtype.numpy).tobytes()
+    return proto
 
 
 def default_of(tensor: str, nodes: Mapping[str, graph_pb2.NodeDef]) -> Array | None:
     """The constant that a PlaceholderWithDefault falls back to; None for anything else."""
     node = nodes.get(node_of(tensor))
-    if node is None or node.op != "PlaceholderWithDefault":
+    if node is None or node.op != "PlaceholderWithDefault" or not node.input:
         return None
-    source = nodes.get(node_of(node.input[0]))
-    while source is not None and source.op == "Identity":
+    source, passed = nodes.get(node_of(node.input[0])), {node.name}
+    while source is not None and source.op == "Identity" and source.input:
+        if source.name in passed:
+            return None
+        passed.add(source.name)
         source = nodes.get(node_of(source.input[0]))
     if source is None or source.op != "Const":
         return None

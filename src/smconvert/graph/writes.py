@@ -56,6 +56,13 @@ def without_unseen_writes(signature: Signature) -> tuple[Any, tuple[str, ...]]:
     )
 
 
+def changes_variables(signature: Signature) -> bool:
+    """Whether a call of the signature leaves anything different for the next one."""
+    graph = signature.function.graph.as_graph_def()
+    bodies = (graph.node, *(f.node_def for f in graph.library.function))
+    return any(is_write(node) for body in bodies for node in body)
+
+
 def is_write(node: node_def_pb2.NodeDef) -> bool:
     """Whether a node changes a resource variable."""
     if node.op.startswith("Resource"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +43,13 @@ class CheckOptions:
 
 @dataclass(frozen=True)
 class SignatureParity:
-    """The comparison of one signature: a verdict, its reason, and each output."""
+    """The comparison of one signature: a verdict, its reason, each output, and what was fed."""
 
     name: str
     verdict: Verdict
     outputs: tuple[OutputParity, ...] = ()
     reason: str | None = None
+    calls: Calls = field(default=(), repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,7 @@ def _check(
     failed = {o.name for o in outputs if o.verdict is Verdict.FAILED}
     random = _random(failed, signature, reference, calls, expected, options, workers)
     outputs = [_not_compared(o) if o.name in random else o for o in outputs]
-    return _judged(signature.name, tuple(outputs))
+    return replace(_judged(signature.name, tuple(outputs)), calls=calls)
 
 
 def _reference(

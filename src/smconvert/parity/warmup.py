@@ -1,13 +1,13 @@
-"""Inputs that a SavedModel brings along: the warm-up requests of TensorFlow Serving.
+"""Inputs that a SavedModel brings along: the warm-up requests of TensorFlow Serving, in and out.
 
 The file is a TFRecord (tensorflow/core/lib/io/record_writer.h) of ``PredictionLog`` messages
 (tensorflow_serving/apis/prediction_log.proto). TensorFlow Serving's message modules are not
-installed with TensorFlow, so the few fields that matter are read from the wire format.
+installed with TensorFlow, so the few fields that matter are read and written in the wire format.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 
 from smconvert.errors import SourceError
 from smconvert.graph.protos import example_pb2, tensor_pb2
-from smconvert.graph.tensors import array_of
+from smconvert.graph.tensors import array_of, proto_of
 from smconvert.model import DEFAULT_SIGNATURE, Array, DType, SignatureInfo
 
 FILE = Path("assets.extra") / "tf_serving_warmup_requests"
@@ -59,6 +59,51 @@ def requests(model: Path, signature: SignatureInfo) -> list[dict[str, Array]]:
             hint="the model itself does not need the file: move it away, or restore it",
         ) from error
     return calls
+
+
+def write(
+    model: Path, calls: Iterable[tuple[SignatureInfo, Sequence[Mapping[str, Array]]]]
+) -> None:
+    """Writes calls as the warm-up requests of the SavedModel folder ``model``.
+
+    TensorFlow Serving makes each of them when it loads the model, before it serves it, and does not
+    load a model that refuses one: so they should be calls that the model is known to take.
+    """
+    path = model / FILE
+    path.parent.mkdir(exist_ok=True)
+    with path.open("wb") as stream:
+        for signature, made in calls:
+            for call in made:
+                stream.write(_record(_log(signature, call)))
+
+
+def _log(signature: SignatureInfo, call: Mapping[str, Array]) -> bytes:
+    """A PredictionLog with one PredictRequest."""
+    request = _field(_MODEL_SPEC, _field(_SIGNATURE_NAME, signature.name.encode()))
+    for name, value in sorted(call.items()):
+        tensor = proto_of(value, signature.input(name).dtype).SerializeToString(deterministic=True)
+        request += _field(_INPUTS, _field(_KEY, name.encode()) + _field(_VALUE, tensor))
+    return _field(_PREDICT, _field(_REQUEST, request))
+
+
+def _record(data: bytes) -> bytes:
+    size = len(data).to_bytes(8, "little")
+    return b"".join(
+        (size, masked_crc(size).to_bytes(4, "little"), data, masked_crc(data).to_bytes(4, "little"))
+    )
+
+
+def _field(number: int, content: bytes) -> bytes:
+    return _encoded(number << 3 | 2) + _encoded(len(content)) + content
+
+
+def _encoded(value: int) -> bytes:
+    """A number as a varint."""
+    parts = bytearray()
+    while value > 0x7F:
+        parts.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*parts, value])
 
 
 def records(path: Path) -> Iterator[bytes]:

@@ -95,8 +95,8 @@ def _restore_meta_graph(session: Any, executable: Executable) -> None:
         saver.restore(session, _pattern(checkpoint))
     elif checkpoint:
         _assign(session, executable)
-    tables = tf.compat.v1.get_collection(tf.compat.v1.GraphKeys.TABLE_INITIALIZERS)
-    session.run(tables)
+    known = {op.name for op in session.graph.get_operations()}
+    session.run([name for name in executable.settings["initializers"] if name in known])
 
 
 def _restore_graph(session: Any, executable: Executable) -> None:

@@ -73,6 +73,7 @@ class TargetChoices(_Request):
     extensions: bool | None = None
     compat: Text | None = None
     version: int | None = Field(default=None, ge=0, le=1 << 53)
+    warmup: bool | None = None
 
 
 class CheckChoices(_Request):
