@@ -58,6 +58,8 @@ def without_identities(graph: graph_pb2.GraphDef, ends: Collection[str]) -> grap
         del copy.input[:]
         copy.input.extend(i for i in inputs if not is_control(i))
         copy.input.extend(dict.fromkeys(i for i in inputs if is_control(i)))
+        # It may name a node that is gone: what is placed beside it means nothing elsewhere.
+        copy.attr.pop("_class", None)
     return result
 
 
