@@ -1,4 +1,4 @@
-"""Lists as older versions of TensorFlow kept them: arrays with texts for handles, and stacks."""
+"""Lists as older versions of TensorFlow kept them, and lists that many ops share."""
 
 from __future__ import annotations
 
@@ -175,3 +175,84 @@ def test_one_flow_for_two_arrays() -> None:
 
     with pytest.raises(ConversionError, match="one flow orders"):
         check(f, [MATRIX], (ROWS,), old=True, producer=20)
+
+
+# Tensors of lists, and the shape of a list's elements
+
+
+def empty(dtype: tf.DType = tf.float32) -> Any:
+    return raw.EmptyTensorList(element_shape=[-1], max_num_elements=-1, element_dtype=dtype)
+
+
+def test_a_batch_of_lists() -> None:
+    def f(x: tf.Tensor) -> Any:
+        lists = tf.stack([empty() for _ in range(4)])
+        lists = raw.TensorListPushBackBatch(input_handles=lists, tensor=x)
+        lists = raw.TensorListPushBackBatch(input_handles=lists, tensor=x + 10.0)
+        given = [*tf.unstack(lists), lists[1], lists[-1]]
+        return [
+            raw.TensorListStack(input_handle=i, element_shape=[-1], element_dtype=tf.float32)
+            for i in given
+        ]
+
+    check(f, [MATRIX], (ROWS,), old=True)
+    check(f, [MATRIX], (ROWS,))
+
+
+def test_a_batch_that_goes_round() -> None:
+    def f(x: tf.Tensor) -> Any:
+        def body(i: Any, lists: Any) -> Any:
+            return i + 1, raw.TensorListPushBackBatch(input_handles=lists, tensor=x)
+
+        start = tf.stack([empty() for _ in range(4)])
+        lists = tf.while_loop(lambda i, _: i < 3, body, (0, start))[1]
+        return raw.TensorListStack(
+            input_handle=lists[0], element_shape=[3], element_dtype=tf.float32
+        )
+
+    with pytest.raises(ConversionError, match="packed and unpacked"):
+        check(f, [MATRIX], (ROWS,))
+
+
+@pytest.mark.parametrize("shape_type", [tf.int32, tf.int64])
+def test_the_shape_of_elements(shape_type: tf.DType) -> None:
+    def f(x: tf.Tensor, n: tf.Tensor) -> Any:
+        given = raw.TensorListFromTensor(tensor=x, element_shape=[n])
+        reserved = raw.TensorListReserve(element_shape=-1, num_elements=4, element_dtype=tf.float32)
+        pushed = raw.TensorListPushBack(input_handle=empty(), tensor=x[0])
+        popped = raw.TensorListPopBack(
+            input_handle=pushed, element_shape=-1, element_dtype=tf.float32
+        )[0]
+        lengths = tf.constant([1, 3], tf.int64)
+        lists = [
+            given,
+            raw.TensorListSetItem(input_handle=given, index=0, item=x[1]),
+            raw.TensorListResize(input_handle=given, size=7),
+            reserved,
+            raw.TensorListSetItem(input_handle=reserved, index=0, item=x[1]),
+            raw.TensorListScatterIntoExistingList(
+                input_handle=reserved, tensor=x, indices=[3, 2, 1, 0]
+            ),
+            pushed,
+            popped,
+            raw.TensorListSplit(tensor=x, element_shape=[-1, 3], lengths=lengths),
+            raw.TensorListScatterV2(
+                tensor=x, indices=[3, 2, 1, 0], element_shape=[-1], num_elements=-1
+            ),
+        ]
+        return [
+            raw.TensorListElementShape(input_handle=one, shape_type=shape_type) for one in lists
+        ]
+
+    check(f, [MATRIX, COUNT], (ROWS, 3), old=True)
+    check(f, [MATRIX, COUNT], (ROWS, 3))
+
+
+def test_the_shape_of_elements_of_lists_together() -> None:
+    def f(x: tf.Tensor) -> Any:
+        one = raw.TensorListPushBack(input_handle=empty(), tensor=x[0])
+        both = raw.TensorListConcatLists(input_a=one, input_b=one, element_dtype=tf.float32)
+        return raw.TensorListElementShape(input_handle=both, shape_type=tf.int32)
+
+    with pytest.raises(ConversionError, match="elsewhere"):
+        check(f, [MATRIX], (ROWS,))

@@ -3,6 +3,7 @@
 1. Loops of other kinds become While (``iterations.py``), calls are inlined, and each function has
    one caller.
 2. TensorArrays become lists (``arrays.py``), old ones by way of today's (``old_arrays.py``).
+   Tensors of lists become lists (``batches.py``).
 3. Loops and branches of TensorFlow 1 become functional ones (``frames.py``, ``branches.py``).
 4. A Case becomes nested branches, and constants go into the functions that take them
    (``calls.py``).
@@ -19,6 +20,7 @@ from smconvert.graph.freeze import FrozenGraph
 from smconvert.graph.names import node_of
 from smconvert.graph.ops import nodes_of
 from smconvert_onnx.flow.arrays import arrays_to_lists
+from smconvert_onnx.flow.batches import element_shapes, separate_batches
 from smconvert_onnx.flow.branches import branches_to_functions
 from smconvert_onnx.flow.calls import inline_calls, with_one_caller
 from smconvert_onnx.flow.computations import plain_loops
@@ -50,6 +52,8 @@ def functional(frozen: FrozenGraph) -> FrozenGraph:
         inline_calls(region, program)
         renew_arrays(region)
         arrays_to_lists(region)
+        separate_batches(region)
+        element_shapes(region)
         loops_to_functions(region, program)
         branches_to_functions(region, program)
     program = with_one_caller(program)

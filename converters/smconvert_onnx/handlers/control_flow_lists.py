@@ -268,6 +268,17 @@ class ConcatLists:
         )
 
 
+class Unsaid:
+    """What ``flow/batches.py`` writes otherwise, where it can."""
+
+    ops = ("TensorListElementShape", "TensorListPushBackBatch")
+
+    def emit(self, g: Builder, op: Op, *inputs: Tensor) -> Tensor:
+        if op.type == "TensorListElementShape":
+            op.refuse("its list comes from elsewhere than the ops beside it")
+        op.refuse("its lists are not packed and unpacked one by one")
+
+
 def _dtype(op: Op) -> DType:
     dtype = element_type(op.node)
     if dtype in {DType.VARIANT, DType.RESOURCE}:
@@ -385,4 +396,5 @@ HANDLERS: tuple[Handler, ...] = (
     Resize(),
     Scatter(),
     ConcatLists(),
+    Unsaid(),
 )
