@@ -3,7 +3,7 @@
 1. Loops of other kinds become While (``iterations.py``), calls are inlined, and each function has
    one caller.
 2. TensorArrays become lists (``arrays.py``), old ones by way of today's (``old_arrays.py``).
-   Tensors of lists become lists (``batches.py``).
+   Stacks and tensors of lists become lists (``stacks.py``, ``batches.py``).
 3. Loops and branches of TensorFlow 1 become functional ones (``frames.py``, ``branches.py``).
 4. A Case becomes nested branches, and constants go into the functions that take them
    (``calls.py``).
@@ -30,9 +30,10 @@ from smconvert_onnx.flow.lists import mark_lists
 from smconvert_onnx.flow.old_arrays import renew_arrays
 from smconvert_onnx.flow.program import CALLS, CASES, FUNCTIONS, dump, load
 from smconvert_onnx.flow.shapes import infer_shapes
+from smconvert_onnx.flow.stacks import stacks_to_lists
 
 _FLOW = frozenset({"Enter", "Merge", *CALLS, *CASES, *FUNCTIONS, *ITERATIONS})
-_PREFIXES = ("TensorArray", "TensorList", "EmptyTensorList", "Xla")
+_PREFIXES = ("TensorArray", "TensorList", "EmptyTensorList", "Stack", "Xla")
 
 
 def functional(frozen: FrozenGraph) -> FrozenGraph:
@@ -52,6 +53,7 @@ def functional(frozen: FrozenGraph) -> FrozenGraph:
         inline_calls(region, program)
         renew_arrays(region)
         arrays_to_lists(region)
+        stacks_to_lists(region)
         separate_batches(region)
         element_shapes(region)
         loops_to_functions(region, program)

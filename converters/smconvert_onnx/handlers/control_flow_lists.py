@@ -269,13 +269,22 @@ class ConcatLists:
 
 
 class Unsaid:
-    """What ``flow/batches.py`` writes otherwise, where it can."""
+    """What ``flow/batches.py`` and ``flow/stacks.py`` write otherwise, where they can."""
 
-    ops = ("TensorListElementShape", "TensorListPushBackBatch")
+    ops = (
+        "StackPop",
+        "StackPopV2",
+        "StackPush",
+        "StackPushV2",
+        "TensorListElementShape",
+        "TensorListPushBackBatch",
+    )
 
     def emit(self, g: Builder, op: Op, *inputs: Tensor) -> Tensor:
         if op.type == "TensorListElementShape":
             op.refuse("its list comes from elsewhere than the ops beside it")
+        if op.type.startswith("Stack"):
+            op.refuse("its stack comes from elsewhere than the ops beside it")
         op.refuse("its lists are not packed and unpacked one by one")
 
 
