@@ -14,6 +14,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from test_control_flow import COUNT, MATRIX, ROWS, TRUTH, F, check, ops_of
 
+from smconvert.errors import ConversionError
+
 raw = tf.raw_ops
 DEVICE = "/job:localhost/replica:0/task:0/device:CPU:0"
 SCALAR = tf.TensorSpec([], tf.float32)
@@ -83,6 +85,30 @@ def test_map_defun_of_unknown_shape() -> None:
         )
 
     check(f, [MATRIX], (ROWS,))
+
+
+def gradient(x: tf.Tensor, y: tf.Tensor) -> Any:
+    body = defined(lambda a, b: a * tf.sin(b) + tf.exp(a), F, F)
+    return raw.SymbolicGradient(input=[x, y, x], Tout=[tf.float32, tf.float32], f=body)
+
+
+def test_symbolic_gradient() -> None:
+    check(gradient, [F, F], ([1, 2], [3, 4]), ([1, 2], [3]), ([], []))
+
+
+def test_symbolic_gradient_in_a_loop() -> None:
+    def f(x: tf.Tensor, n: tf.Tensor) -> Any:
+        def body(i: Any, a: Any) -> Any:
+            return i + 1, tf.ensure_shape(gradient(a, a)[0], [None])
+
+        return tf.while_loop(lambda i, _: i < n, body, (0, x))[1]
+
+    check(f, [F, COUNT], ([1, 2], 3), ([1, 2], 0))
+
+
+def test_symbolic_gradient_that_is_left() -> None:
+    with pytest.raises(ConversionError, match="write it out"):
+        check(gradient, [F, F], ([1, 2], [3, 4]), old=True, inlined=False)
 
 
 def test_remote_call() -> None:

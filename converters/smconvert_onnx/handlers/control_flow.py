@@ -183,4 +183,16 @@ class DeviceIndex:
         return g.constant(index, DType.INT32)
 
 
-HANDLERS: tuple[Handler, ...] = (Branch(), Loop(), DeviceIndex())
+class Gradient:
+    """What is left of these: TensorFlow itself writes gradients out where calls are inlined.
+
+    See InlineSymbolicGradient in tensorflow/core/grappler/optimizers/function_optimizer.cc.
+    """
+
+    ops = ("SymbolicGradient",)
+
+    def emit(self, g: Builder, op: Op, *inputs: Tensor) -> Tensor:
+        op.refuse("TensorFlow does not write it out as the ops of a gradient")
+
+
+HANDLERS: tuple[Handler, ...] = (Branch(), Loop(), DeviceIndex(), Gradient())
