@@ -167,6 +167,21 @@ def test_in_a_branch(version: tuple[str, int]) -> None:
     check(f, [MATRIX, COUNT], (ROWS, 0), (ROWS, 1), old=True, producer=producer)
 
 
+@versions
+def test_the_gradient_of_an_array(version: tuple[str, int]) -> None:
+    suffix, producer = version
+
+    def f(x: tf.Tensor) -> Any:
+        array = Array(suffix, 1)
+        flow = array.write(0, x, array.flow)
+        gradient = array.change("Grad", flow, source="g")
+        op = getattr(raw, f"TensorArrayRead{suffix}")
+        return op(handle=gradient, index=0, flow_in=flow, dtype=tf.float32)
+
+    with pytest.raises(ConversionError, match="TensorArrayGrad"):
+        check(f, [MATRIX], (ROWS,), old=True, producer=producer)
+
+
 def test_one_flow_for_two_arrays() -> None:
     def f(x: tf.Tensor) -> Any:
         one, other = Array("V2", 1), Array("V2", 1)

@@ -94,6 +94,14 @@ def test_the_gradient_of_a_branch_in_a_loop() -> None:
         check(f, [MATRIX, COUNT], (ROWS / 10, 2), old=True)
 
 
+def test_the_gradient_of_an_array() -> None:
+    def f(x: tf.Tensor) -> Any:
+        return v1.gradients(tf.map_fn(lambda row: tf.sin(row) * 2.0, x), x)[0]
+
+    with pytest.raises(ConversionError, match="TensorArrayGrad"):
+        check(f, [MATRIX], (ROWS,), old=True)
+
+
 def test_a_stack_that_loops_share() -> None:
     """Pushed to in a loop within a loop, and popped from where both have ended."""
 

@@ -23,8 +23,16 @@ def renew_arrays(region: Region) -> None:
     """Puts the third version in the place of the first and second.
 
     Raises:
-        ConversionError: a handle is used other than as one, or one flow orders two arrays.
+        ConversionError: a handle is used other than as one, one flow orders two arrays, or an array
+            holds the gradient of another.
     """
+    for node in region.nodes.values():
+        if node.op.startswith("TensorArrayGrad"):
+            raise ConversionError(
+                f"an array holds the gradient of another ({node.op})",
+                where=f"node {node.name}",
+                hint="choose --outputs that need no gradient through a loop",
+            )
     arrays = {n for n, node in region.nodes.items() if node.op in {"TensorArray", "TensorArrayV2"}}
     if not arrays:
         return
