@@ -40,7 +40,7 @@ def arrays_to_lists(region: Region) -> None:
         if n.name in used and n.op.startswith("TensorArray") and n.name not in arrays
     ]
     known = _element_shapes(region, arrays, operations)
-    shapes = {n: _constant(region, f"{n}/element_shape", known.get(n)) for n in arrays}
+    shapes = {n: shape_constant(region, f"{n}/element_shape", known.get(n)) for n in arrays}
     writes = [n for n in operations if n.op.startswith(WRITES)]
     flows = {f"{name}:1" for name in arrays} | {f"{n.name}:0" for n in writes}
     whole = {n.name: _is_whole(region, n, operations) for n in operations}
@@ -120,7 +120,7 @@ def _element_shapes(
     return found
 
 
-def _constant(region: Region, name: str, shape: Shape | None) -> str:
+def shape_constant(region: Region, name: str, shape: Shape | None) -> str:
     """A constant that says a shape, -1 for what is not known."""
     sizes = [d if isinstance(d, int) else _UNKNOWN for d in shape or ()]
     return constant(region, name, _UNKNOWN if shape is None else sizes, DType.INT32)
@@ -213,7 +213,7 @@ def _asked(region: Region, gather: node_def_pb2.NodeDef, shape: str) -> str:
     asked = shape_of(gather.attr["element_shape"].shape)
     if "element_shape" not in gather.attr or asked is None:
         return shape
-    return _constant(region, f"{gather.name}/element_shape", asked)
+    return shape_constant(region, f"{gather.name}/element_shape", asked)
 
 
 def _vector(region: Region, tensor: str) -> list[int] | None:

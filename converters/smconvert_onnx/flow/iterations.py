@@ -13,7 +13,8 @@ from smconvert.graph.cut import placeholder
 from smconvert.graph.names import is_control
 from smconvert.graph.protos import node_def_pb2
 from smconvert.graph.tensors import array_of, shape_of
-from smconvert.model import DType, Shape
+from smconvert.model import DType
+from smconvert_onnx.flow.arrays import shape_constant
 from smconvert_onnx.flow.program import Program, Region, constant
 
 ITERATIONS = frozenset({"For", "MapDefun", "RemoteCall"})
@@ -72,7 +73,7 @@ def _map(region: Region, program: Program, node: node_def_pb2.NodeDef) -> None:
     sizes = _add(region, "Shape", f"{node.name}/shape", data[:1], T=rows[0], out_type=DType.INT32)
     zero = constant(region, f"{node.name}/zero", 0, DType.INT32)
     count = _row(region, sizes, zero, DType.INT32)
-    elements = [_shape(region, f"{node.name}/element_shape", s) for s in shapes]
+    elements = [shape_constant(region, f"{node.name}/element_shape", s) for s in shapes]
     lists = [
         _add(
             region,
@@ -135,12 +136,6 @@ def _row(region: Region, x: str, index: str, dtype: DType) -> str:
     axis = constant(region, "axis", 0, DType.INT32)
     types = {"Tparams": dtype, "Tindices": DType.INT32, "Taxis": DType.INT32}
     return _add(region, "GatherV2", "row", [x, index, axis], **types)
-
-
-def _shape(region: Region, name: str, shape: Shape | None) -> str:
-    """A constant that says a shape, -1 for what is not known."""
-    sizes = [d if isinstance(d, int) else _UNKNOWN for d in shape or ()]
-    return constant(region, name, _UNKNOWN if shape is None else sizes, DType.INT32)
 
 
 def _call(

@@ -18,7 +18,7 @@ from smconvert.graph.names import full, is_control, node_of, port_of, short
 from smconvert.graph.protos import node_def_pb2
 from smconvert.graph.references import PASSES
 from smconvert.model import DType, Shape
-from smconvert_onnx.flow.arrays import FLOWING, reached
+from smconvert_onnx.flow.arrays import FLOWING, reached, shape_constant
 from smconvert_onnx.flow.frames import without_constants
 from smconvert_onnx.flow.program import Region, constant
 from smconvert_onnx.flow.shapes import either, imported
@@ -237,9 +237,7 @@ class _Stack:
             node.op = "TensorListPushBack"
             node.input.extend([short(given), data[1], *after])
         else:
-            sizes = [d if isinstance(d, int) else _UNKNOWN for d in self._shape or ()]
-            value = _UNKNOWN if self._shape is None else sizes
-            shape = constant(region, f"{name}/element_shape", value, DType.INT32)
+            shape = shape_constant(region, f"{name}/element_shape", self._shape)
             region.replace({full(name): f"{name}:1"})
             node.op = "TensorListPopBack"
             node.input.extend([short(given), short(shape), *after])
