@@ -50,9 +50,15 @@ def info(tensor: Any, name: str) -> TensorInfo:
 
 
 def frozen_graph(
-    function: Callable[..., Any], specs: Sequence[tf.TensorSpec], *, old: bool, inlined: bool
+    function: Callable[..., Any],
+    specs: Sequence[tf.TensorSpec],
+    *,
+    old: bool,
+    inlined: bool,
+    producer: int = tf.version.GRAPH_DEF_VERSION,
 ) -> tuple[FrozenGraph, Any]:
     with tf.Graph().as_default() as graph:
+        tf.graph_util.import_graph_def(v1.GraphDef(versions={"producer": producer}), name="")
         names = [f"in_{i}" for i in range(len(specs))]
         given = [v1.placeholder(s.dtype, s.shape, n) for s, n in zip(specs, names, strict=True)]
         if old:
@@ -84,9 +90,10 @@ def check(
     old: bool = False,
     inlined: bool = True,
     opset: int = 18,
+    producer: int = tf.version.GRAPH_DEF_VERSION,
 ) -> onnx.ModelProto:
     """Compares a function with what becomes of it in ONNX, for each of the calls."""
-    frozen, graph = frozen_graph(function, specs, old=old, inlined=inlined)
+    frozen, graph = frozen_graph(function, specs, old=old, inlined=inlined, producer=producer)
     model = lower(frozen, opset).model
     audit.ensure_valid(model)
     for call in calls:

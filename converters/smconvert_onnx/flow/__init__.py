@@ -1,7 +1,9 @@
 """Loops, branches, calls and lists of a graph, so that ONNX has a word for each.
 
-1. Calls are inlined, and each function has one caller.
-2. TensorArrays become lists (``arrays.py``).
+1. Loops of other kinds become While (``iterations.py``), calls are inlined, and each function has
+   one caller.
+2. TensorArrays become lists (``arrays.py``), old ones by way of today's (``old_arrays.py``).
+   Stacks and tensors of lists become lists (``stacks.py``, ``batches.py``).
 3. Loops and branches of TensorFlow 1 become functional ones (``frames.py``, ``branches.py``).
 4. A Case becomes nested branches, and constants go into the functions that take them
    (``calls.py``).
@@ -18,16 +20,20 @@ from smconvert.graph.freeze import FrozenGraph
 from smconvert.graph.names import node_of
 from smconvert.graph.ops import nodes_of
 from smconvert_onnx.flow.arrays import arrays_to_lists
+from smconvert_onnx.flow.batches import element_shapes, separate_batches
 from smconvert_onnx.flow.branches import branches_to_functions
 from smconvert_onnx.flow.calls import inline_calls, with_one_caller
 from smconvert_onnx.flow.computations import plain_loops
 from smconvert_onnx.flow.frames import loops_to_functions
+from smconvert_onnx.flow.iterations import ITERATIONS, iterations_to_loops
 from smconvert_onnx.flow.lists import mark_lists
+from smconvert_onnx.flow.old_arrays import renew_arrays
 from smconvert_onnx.flow.program import CALLS, CASES, FUNCTIONS, dump, load
 from smconvert_onnx.flow.shapes import infer_shapes
+from smconvert_onnx.flow.stacks import stacks_to_lists
 
-_FLOW = frozenset({"Enter", "Merge", *CALLS, *CASES, *FUNCTIONS})
-_PREFIXES = ("TensorArray", "TensorList", "EmptyTensorList", "Xla")
+_FLOW = frozenset({"Enter", "Merge", *CALLS, *CASES, *FUNCTIONS, *ITERATIONS})
+_PREFIXES = ("TensorArray", "TensorList", "EmptyTensorList", "Stack", "Xla")
 
 
 def functional(frozen: FrozenGraph) -> FrozenGraph:
@@ -42,8 +48,14 @@ def functional(frozen: FrozenGraph) -> FrozenGraph:
     program = load(frozen.graph, outputs)
     for _, region in program.regions():
         plain_loops(region)
+        iterations_to_loops(region, program)
+    for _, region in program.regions():
         inline_calls(region, program)
+        renew_arrays(region)
         arrays_to_lists(region)
+        stacks_to_lists(region)
+        separate_batches(region)
+        element_shapes(region)
         loops_to_functions(region, program)
         branches_to_functions(region, program)
     program = with_one_caller(program)

@@ -12,13 +12,17 @@ import numpy as np
 
 from smconvert.graph.names import full, is_control, node_of, short
 from smconvert.graph.protos import node_def_pb2
+from smconvert.graph.references import PASSES
 from smconvert.graph.tensors import array_of, shape_of
 from smconvert.model import DType, Shape
 from smconvert_onnx.flow.program import Region, constant
 from smconvert_onnx.flow.shapes import either, imported
 
-_FLOWING = frozenset({"Enter", "Exit", "Identity", "Merge", "NextIteration", "Switch"})
-_WRITES = ("TensorArrayWrite", "TensorArrayScatter", "TensorArraySplit")
+FLOWING = frozenset({*PASSES, *PASSES.values()})
+"""Ops that hand a tensor on."""
+
+WRITES = ("TensorArrayWrite", "TensorArrayScatter", "TensorArraySplit")
+_SWITCHES = frozenset({"Switch", "RefSwitch"})
 _UNKNOWN = -1
 
 
@@ -27,8 +31,8 @@ def arrays_to_lists(region: Region) -> None:
     arrays = {n.name: n for n in region.nodes.values() if n.op == "TensorArrayV3"}
     if not arrays:
         return
-    handles = _reached(region, {f"{name}:0" for name in arrays})
-    owners = {tensor: _owner(region, tensor) for tensor in handles}
+    handles = reached(region, {f"{name}:0" for name in arrays})
+    owners = {tensor: owner(region, tensor) for tensor in handles}
     used = {n.name for n in region.nodes.values() if any(full(i) in handles for i in n.input)}
     operations = [
         n
@@ -36,13 +40,13 @@ def arrays_to_lists(region: Region) -> None:
         if n.name in used and n.op.startswith("TensorArray") and n.name not in arrays
     ]
     known = _element_shapes(region, arrays, operations)
-    shapes = {n: _constant(region, f"{n}/element_shape", known.get(n)) for n in arrays}
-    writes = [n for n in operations if n.op.startswith(_WRITES)]
+    shapes = {n: shape_constant(region, f"{n}/element_shape", known.get(n)) for n in arrays}
+    writes = [n for n in operations if n.op.startswith(WRITES)]
     flows = {f"{name}:1" for name in arrays} | {f"{n.name}:0" for n in writes}
     whole = {n.name: _is_whole(region, n, operations) for n in operations}
-    for tensor in sorted(_reached(region, flows)):
+    for tensor in sorted(reached(region, flows)):
         node = region.nodes[node_of(tensor)]
-        if node.op in _FLOWING:
+        if node.op in FLOWING:
             node.attr["T"].type = DType.VARIANT.number
             node.attr.pop("_output_shapes", None)
     for node in operations:
@@ -69,7 +73,7 @@ def arrays_to_lists(region: Region) -> None:
             node.input.extend(read)
 
 
-def _reached(region: Region, tensors: set[str]) -> set[str]:
+def reached(region: Region, tensors: set[str]) -> set[str]:
     """Tensors, and what nodes that only hand them on make of them."""
     found = set(tensors)
     consumers = region.consumers()
@@ -77,16 +81,16 @@ def _reached(region: Region, tensors: set[str]) -> set[str]:
     while waiting:
         for name, position in consumers.get(waiting.pop(), ()):
             node = region.nodes[name]
-            if node.op in _FLOWING and not (node.op == "Switch" and position == 1):
-                made = [f"{name}:0", f"{name}:1"] if node.op == "Switch" else [f"{name}:0"]
+            if node.op in FLOWING and not (node.op in _SWITCHES and position == 1):
+                made = [f"{name}:0", f"{name}:1"] if node.op in _SWITCHES else [f"{name}:0"]
                 waiting += [t for t in made if t not in found]
                 found.update(made)
     return found
 
 
-def _owner(region: Region, handle: str) -> str:
+def owner(region: Region, handle: str) -> str:
     """The tensor that a handle is, from before it was handed on."""
-    while (node := region.nodes[node_of(handle)]).op in _FLOWING:
+    while (node := region.nodes[node_of(handle)]).op in FLOWING:
         handle = node.input[0]
     return full(handle)
 
@@ -100,8 +104,8 @@ def _element_shapes(
     shapes = imported(region.graph())
     found: dict[str, Shape | None] = {}
     for node in operations:
-        name = node_of(_owner(region, node.input[0]))
-        if node.op.startswith(_WRITES):
+        name = node_of(owner(region, node.input[0]))
+        if node.op.startswith(WRITES):
             at = 1 if node.op.startswith("TensorArraySplit") else 2
             shape = shapes[full(node.input[at])]
             if node.op.startswith("TensorArrayScatter"):
@@ -116,7 +120,7 @@ def _element_shapes(
     return found
 
 
-def _constant(region: Region, name: str, shape: Shape | None) -> str:
+def shape_constant(region: Region, name: str, shape: Shape | None) -> str:
     """A constant that says a shape, -1 for what is not known."""
     sizes = [d if isinstance(d, int) else _UNKNOWN for d in shape or ()]
     return constant(region, name, _UNKNOWN if shape is None else sizes, DType.INT32)
@@ -131,8 +135,8 @@ def _is_read_only(
 
     Its size then does not matter: there is nothing to read but what was written.
     """
-    array = _owner(region, scatter.input[0])
-    own = [n for n in operations if _owner(region, n.input[0]) == array]
+    array = owner(region, scatter.input[0])
+    own = [n for n in operations if owner(region, n.input[0]) == array]
     reads = [n for n in own if n.op.startswith(("TensorArrayRead", "TensorArrayClose"))]
     return len(reads) + 1 == len(own)
 
@@ -143,7 +147,7 @@ def _is_whole(
     """Whether a Gather or Scatter is of all elements, in their order."""
     if not node.op.startswith(("TensorArrayGather", "TensorArrayScatter")):
         return False
-    array = region.nodes[node_of(_owner(region, node.input[0]))]
+    array = region.nodes[node_of(owner(region, node.input[0]))]
     indices = region.nodes[node_of(region.source(node.input[1]))]
     if indices.op == "Const":
         known = array_of(indices.attr["value"].tensor)
@@ -156,7 +160,7 @@ def _is_whole(
         return False
     counted = region.nodes[node_of(region.source(indices.input[1]))]
     if counted.op.startswith("TensorArraySize"):
-        return _owner(region, counted.input[0]) == full(array.name)
+        return owner(region, counted.input[0]) == full(array.name)
     if array.attr["dynamic_size"].b:
         return False
     if node.op.startswith("TensorArrayScatter") and _is_read_only(region, node, operations):
@@ -209,7 +213,7 @@ def _asked(region: Region, gather: node_def_pb2.NodeDef, shape: str) -> str:
     asked = shape_of(gather.attr["element_shape"].shape)
     if "element_shape" not in gather.attr or asked is None:
         return shape
-    return _constant(region, f"{gather.name}/element_shape", asked)
+    return shape_constant(region, f"{gather.name}/element_shape", asked)
 
 
 def _vector(region: Region, tensor: str) -> list[int] | None:

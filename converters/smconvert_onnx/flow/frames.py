@@ -43,7 +43,7 @@ def loops_to_functions(region: Region, program: Program) -> None:
         ConversionError: a loop is not built as TensorFlow builds them.
     """
     while any(node.op == "Enter" for node in region.nodes.values()):
-        where = frames(_without_constants(region))
+        where = frames(without_constants(region))
         deepest = max(
             (where[n] for n, node in region.nodes.items() if node.op == "Enter" and n in where),
             key=len,
@@ -54,7 +54,7 @@ def loops_to_functions(region: Region, program: Program) -> None:
         _replace(region, program, deepest, {n for n, f in where.items() if f == deepest})
 
 
-def _without_constants(region: Region) -> graph_pb2.GraphDef:
+def without_constants(region: Region) -> graph_pb2.GraphDef:
     """The graph without the edges from constants, which may lead into a loop from outside."""
     graph = region.graph()
     outside = {n.name for n in graph.node if n.op == "Const" and not n.input}

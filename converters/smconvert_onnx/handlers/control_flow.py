@@ -60,6 +60,10 @@ class Loop:
         cond, body = (op.functions(op.attr(key).name) for key in ("cond", "body"))
         written = _numbers(op, WRITTEN)
         carried = [i for i in range(len(given)) if i not in written and not _passes(body, i)]
+        made_forms = forms(op.node, OUTPUTS)
+        # TensorFlow takes a list for a scalar, which says nothing of its elements.
+        known = _formed([Tensor("", t.dtype, t.shape) for t in op.outputs], made_forms)
+        shapes = [t.shape for t in known]
         results = list(given)
         if not carried and not written:
             return tuple(results)
@@ -68,14 +72,14 @@ class Loop:
             inner: Builder, number: Tensor, going: Tensor, *variables: Tensor
         ) -> list[Tensor]:
             made = inner.inline(body, _with(given, carried, variables))
-            made = _formed(made, forms(op.node, OUTPUTS))
+            made = _formed(made, made_forms)
             following = [made[i] for i in carried]
             (going,) = inner.inline(cond, _with(given, carried, following))
             return [_truth(inner, op, going), *following, *(made[i] for i in written)]
 
         starts = [given[i] for i in carried]
         like = [
-            replace(t, name=body.inputs[i].name, shape=op.outputs[i].shape)
+            replace(t, name=body.inputs[i].name, shape=shapes[i])
             for i, t in zip(carried, starts, strict=True)
         ]
         part = g.body([(DType.INT64, ()), (DType.BOOL, ()), *like], iteration)
@@ -84,7 +88,7 @@ class Loop:
         made = g.Loop(None, going, *starts, body=part, outputs=count)
         made = (made,) if isinstance(made, Tensor) else made
         for i, tensor in zip(carried, made, strict=False):
-            results[i] = replace(given[i], name=tensor.name, shape=op.outputs[i].shape, value=None)
+            results[i] = replace(given[i], name=tensor.name, shape=shapes[i], value=None)
         full = _numbers(op, FULL)
         for i, tensor in zip(written, made[len(carried) :], strict=True):
             element = _shape(body, i)
@@ -179,4 +183,16 @@ class DeviceIndex:
         return g.constant(index, DType.INT32)
 
 
-HANDLERS: tuple[Handler, ...] = (Branch(), Loop(), DeviceIndex())
+class Gradient:
+    """What is left of these: TensorFlow itself writes gradients out where calls are inlined.
+
+    See InlineSymbolicGradient in tensorflow/core/grappler/optimizers/function_optimizer.cc.
+    """
+
+    ops = ("SymbolicGradient",)
+
+    def emit(self, g: Builder, op: Op, *inputs: Tensor) -> Tensor:
+        op.refuse("TensorFlow does not write it out as the ops of a gradient")
+
+
+HANDLERS: tuple[Handler, ...] = (Branch(), Loop(), DeviceIndex(), Gradient())

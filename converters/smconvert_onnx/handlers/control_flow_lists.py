@@ -268,6 +268,26 @@ class ConcatLists:
         )
 
 
+class Unsaid:
+    """What ``flow/batches.py`` and ``flow/stacks.py`` write otherwise, where they can."""
+
+    ops = (
+        "StackPop",
+        "StackPopV2",
+        "StackPush",
+        "StackPushV2",
+        "TensorListElementShape",
+        "TensorListPushBackBatch",
+    )
+
+    def emit(self, g: Builder, op: Op, *inputs: Tensor) -> Tensor:
+        if op.type == "TensorListElementShape":
+            op.refuse("its list comes from elsewhere than the ops beside it")
+        if op.type.startswith("Stack"):
+            op.refuse("its stack comes from elsewhere than the ops beside it")
+        op.refuse("its lists are not packed and unpacked one by one")
+
+
 def _dtype(op: Op) -> DType:
     dtype = element_type(op.node)
     if dtype in {DType.VARIANT, DType.RESOURCE}:
@@ -385,4 +405,5 @@ HANDLERS: tuple[Handler, ...] = (
     Resize(),
     Scatter(),
     ConcatLists(),
+    Unsaid(),
 )
