@@ -8,6 +8,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import ml_dtypes
@@ -15,6 +16,7 @@ import numpy as np
 import onnxruntime
 import tensorflow as tf
 from tensorflow.compiler.tf2xla.ops import gen_xla_ops
+from tensorflow.python.framework import op_def_library
 
 from smconvert.errors import ConversionError
 from smconvert.graph.freeze import FrozenGraph
@@ -171,9 +173,13 @@ def build(cases: Sequence[Case], shapes: Shapes) -> Built:
 
 
 def _op(name: str) -> Callable[..., Any]:
-    """An op of ``tf.raw_ops``, or one of XLA's own, which TensorFlow compiles as it comes."""
-    made: Callable[..., Any] = getattr(tf.raw_ops if name in dir(tf.raw_ops) else gen_xla_ops, name)
-    return made
+    """An op of ``tf.raw_ops``, one of XLA's own, which TensorFlow compiles as it comes, or one
+    that has no name in Python."""
+    for module in (tf.raw_ops, gen_xla_ops):
+        if name in dir(module):
+            made: Callable[..., Any] = getattr(module, name)
+            return made
+    return partial(op_def_library.apply_op, name)
 
 
 def reference(built: Built) -> dict[str, Array]:

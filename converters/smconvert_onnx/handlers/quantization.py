@@ -71,9 +71,13 @@ class FakeQuant:
 
 
 class QuantizeAndDequantize:
-    """Onto a grid around zero that covers the range (quantize_and_dequantize_op.h)."""
+    """Onto a grid around zero that covers the range (quantize_and_dequantize_op.h).
+
+    The first version has the range as attributes, and none of the others that came later.
+    """
 
     ops = (
+        "QuantizeAndDequantize",
         "QuantizeAndDequantizeV2",
         "QuantizeAndDequantizeV3",
         "QuantizeAndDequantizeV4",
@@ -84,13 +88,20 @@ class QuantizeAndDequantize:
         g: Builder,
         op: Op,
         x: Tensor,
-        low: Tensor,
-        high: Tensor,
+        low: Tensor | None = None,
+        high: Tensor | None = None,
         num_bits: Tensor | None = None,
     ) -> Tensor:
+        axis, narrow, half_up = -1, False, False
+        if low is None or high is None:
+            low, high = (g.constant(op.attr(f"input_{end}"), x.dtype) for end in ("min", "max"))
+        else:
+            axis, narrow = op.attr("axis"), op.attr("narrow_range")
+            third = op.type == "QuantizeAndDequantizeV3"
+            half_up = not third and op.attr("round_mode") == "HALF_UP"
         bits = int(op.attr("num_bits") if num_bits is None else op.constant(num_bits, "num_bits"))
-        signed, given, axis = op.attr("signed_input"), op.attr("range_given"), op.attr("axis")
-        first = -(2 ** (bits - 1)) + int(op.attr("narrow_range")) if signed else 0
+        signed, given = op.attr("signed_input"), op.attr("range_given")
+        first = -(2 ** (bits - 1)) + int(narrow) if signed else 0
         last = 2 ** (bits - int(signed)) - 1
         values = x
         if axis != -1:
@@ -108,10 +119,7 @@ class QuantizeAndDequantize:
             top, bottom = g.Where(lower, g.Mul(step, last), high), g.Mul(step, first)
             values = g.Max(g.Min(values, top), g.Where(lower, low, bottom))
         grid = g.Mul(values, scale)
-        if op.type != "QuantizeAndDequantizeV3" and op.attr("round_mode") == "HALF_UP":
-            grid = g.Floor(g.Add(grid, 0.5))
-        else:
-            grid = g.Round(grid)
+        grid = g.Floor(g.Add(grid, 0.5)) if half_up else g.Round(grid)
         made = g.Mul(grid, step)
         return made if axis == -1 else reshaped(g, made, g.shape(x))
 

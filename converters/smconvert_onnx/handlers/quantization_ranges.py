@@ -244,18 +244,28 @@ class RequantizePerChannel:
 
 class QuantizedConcat:
     """Along an axis, each brought to the range that holds all, and of signed integers is as wide
-    below 0 as above (quantized_concat_op.cc)."""
+    below 0 as above (quantized_concat_op.cc).
 
-    ops = ("QuantizedConcat",)
+    The second version is oneDNN's, where the range of unsigned ones begins at 0, unless it is the
+    same for all of four axes (mkl_concat_op.cc).
+    """
+
+    ops = ("QuantizedConcat", "QuantizedConcatV2")
 
     def emit(self, g: Builder, op: Op, *inputs: Tensor) -> Ranged:
-        axis, *given = inputs
-        count = op.attr("N")
+        given, count = list(inputs), op.attr("N")
+        axis = given.pop(count if op.type == "QuantizedConcatV2" else 0)
         values, lows, highs = given[:count], given[count : 2 * count], given[2 * count :]
         low, high = reduce(g.Min, lows), reduce(g.Max, highs)
         if np.iinfo(plain_dtype(values[0].dtype).numpy).min:
             high = g.Max(g.Abs(low), g.Abs(high))
             low = g.Neg(high)
+        elif op.type == "QuantizedConcatV2":
+            low = g.constant(0.0, DType.FLOAT32)
+        if op.type == "QuantizedConcatV2" and values[0].rank in {None, 4}:
+            alike = [g.Equal(end, ends[0]) for ends in (lows, highs) for end in ends]
+            kept = reduce(g.And, alike, g.Equal(g.Size(g.Shape(values[0])), 4))
+            low, high = g.Where(kept, lows[0], low), g.Where(kept, highs[0], high)
         at = int(op.constant(axis, "axis"))
         made = []
         for x, *ends in zip(values, lows, highs, strict=True):

@@ -64,8 +64,7 @@ class QuantizedConv2D:
         high_kernel: Tensor,
     ) -> Ranged:
         if plain_dtype(kernel.dtype) is DType.INT8:
-            ranges = (low_x, high_x), (low_kernel, high_kernel)
-            return fused_convolution(g, op, x, kernel, *ranges)
+            return fused_convolution(g, op, x, kernel, low_x, high_x, low_kernel, high_kernel)
         # The kernel does not look at the dilations.
         windows = Windows(windows_of(op).strides, (1, 1), str(op.attr("padding")))
         start = zero(g, x.dtype, low_x, high_x)

@@ -101,6 +101,20 @@ def _there_and_back() -> Iterator[Case]:
                     common,
                     frozenset({"num_bits"}),
                 )
+        for signed, given, bits in ((True, True, 8), (False, True, 4), (True, False, 5)):
+            for low, high in RANGES:
+                yield Case(
+                    "QuantizeAndDequantize",
+                    {"input": x},
+                    {
+                        "signed_input": signed,
+                        "range_given": given,
+                        "num_bits": bits,
+                        "input_min": low,
+                        "input_max": high,
+                    },
+                    producer=21,
+                )
         for op in ("QuantizeAndDequantizeV2", "QuantizeAndDequantizeV4"):
             ends = {"input_min": np.asarray(-1, dtype), "input_max": np.asarray(2, dtype)}
             yield Case(op, {"input": x[:0], **ends}, {"range_given": True})

@@ -135,16 +135,25 @@ def _by_channel() -> Iterator[Case]:
 
 
 def _joined() -> Iterator[Case]:
-    for name in ("quint8", "qint32"):
-        for ranges in (((-1.0, 1.0), (-1.0, 1.0)), ((-0.7, 3.9), (-2.0, 3.0), (0.0, 6.0))):
-            for at, shape in ((0, (4,)), (1, (2, 3)), (3, (1, 2, 3, 4)), (0, (0, 3))):
-                yield Case(
-                    "QuantizedConcat",
-                    {
-                        "values": [integers(name, shape, i) for i in range(len(ranges))],
-                        "concat_dim": np.array(at, np.int32),
-                        "input_mins": [np.array(low, np.float32) for low, _ in ranges],
-                        "input_maxes": [np.array(high, np.float32) for _, high in ranges],
-                    },
-                    constants=frozenset({"concat_dim"}),
-                )
+    for op, axis, names in (
+        ("QuantizedConcat", "concat_dim", ("quint8", "qint32")),
+        ("QuantizedConcatV2", "axis", ("quint8", "qint8")),
+    ):
+        for name in names:
+            for ranges in (
+                ((-1.0, 1.0), (-1.0, 1.0)),
+                ((-1.0, 3.0), (-1.0, 3.0)),
+                ((0.0, 3.0), (0.0, 6.0)),
+                ((-0.7, 3.9), (-2.0, 3.0), (0.0, 6.0)),
+            ):
+                for at, shape in ((0, (4,)), (1, (2, 3)), (3, (1, 2, 3, 4)), (0, (0, 3))):
+                    yield Case(
+                        op,
+                        {
+                            "values": [integers(name, shape, i) for i in range(len(ranges))],
+                            axis: np.array(at, np.int32),
+                            "input_mins": [np.array(low, np.float32) for low, _ in ranges],
+                            "input_maxes": [np.array(high, np.float32) for _, high in ranges],
+                        },
+                        constants=frozenset({axis}),
+                    )
