@@ -66,23 +66,30 @@ __all__ = [
     "save",
 ]
 
-_MODULES = (
-    "errors",
-    "model",
-    "converters",
-    "parity.check",
-    "parity.comparison",
-    "pipeline",
-    "comparison",
-    "client",
-)
+_HOMES = {
+    "client": ("Client",),
+    "comparison": ("CompareOptions", "Comparison", "compare"),
+    "converters": ("Artifact", "Description", "Match", "SourceOptions", "TargetOptions"),
+    "errors": (
+        "ConversionError",
+        "DestinationError",
+        "ParityError",
+        "RuntimeFailure",
+        "SmconvertError",
+        "SourceError",
+        "UsageError",
+    ),
+    "model": ("CanonicalModel", "Signature", "SignatureInfo", "TensorInfo"),
+    "parity.check": ("CheckOptions", "Parity", "Verdict"),
+    "pipeline": ("Conversion", "convert", "detect", "inspect", "load", "run", "save"),
+}
+"""Where each public name is defined."""
 
 
 def __getattr__(name: str) -> Any:
     """A public name, imported when it is first used: the command line starts without NumPy."""
-    for module in _MODULES if name in __all__ else ():
-        found = getattr(import_module(f"smconvert.{module}"), name, None)
-        if getattr(found, "__module__", None) == f"smconvert.{module}":
-            globals()[name] = found
-            return found
+    for module, names in _HOMES.items():
+        if name in names:
+            globals()[name] = getattr(import_module(f"smconvert.{module}"), name)
+            return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
