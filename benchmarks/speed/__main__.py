@@ -142,6 +142,7 @@ def main() -> None:
     parser.add_argument("--models", type=Path, help="folder that keeps the models for the next run")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
     results = []
     with tempfile.TemporaryDirectory(prefix="speed-") as name:
         models = options.models or Path(name)
@@ -152,10 +153,13 @@ def main() -> None:
                 result = _result(race, _model(race.model, models), options.rounds)
                 results.append(result)
                 print(page.line(asdict(result)), flush=True)
-    options.out.mkdir(parents=True, exist_ok=True)
+                _write(results, options.out)
+
+
+def _write(results: Sequence[Result], folder: Path) -> None:
     found = {"provenance": provenance(), "results": [asdict(r) for r in results]}
-    (options.out / "speed.json").write_text(json.dumps(found, indent=1) + "\n")
-    (options.out / "speed.html").write_text(page.render(found))
+    (folder / "speed.json").write_text(json.dumps(found, indent=1) + "\n")
+    (folder / "speed.html").write_text(page.render(found))
 
 
 def _model(name: str, folder: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -160,3 +161,10 @@ def test_limits_are_a_cause_of_their_own(
     assert cause["code"] == "limit"
     assert cause["message"] == words
     assert cause["hint"] == f"{flag} allows {'a batch ' if flag == '--memory' else ''}more"
+
+
+def test_paths_may_be_relative(tmp_path: Path) -> None:
+    shutil.copytree(TF1 / "iris_raw" / "export", tmp_path / "models" / "iris")
+    ran = smconvert("batch", "models", "--into", "converted", "--to", "onnx", cwd=tmp_path)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert [p.suffix for p in (tmp_path / "converted").rglob("*.onnx")] == [".onnx"]

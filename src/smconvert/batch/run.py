@@ -13,6 +13,7 @@ from typing import Any
 
 from smconvert.batch import journal, work
 from smconvert.batch.conversion import failure
+from smconvert.batch.discovery import is_local
 from smconvert.batch.engine import Engine, Outcome
 from smconvert.batch.journal import ENDED, Entry, Journal, State
 from smconvert.batch.plan import Job
@@ -148,6 +149,9 @@ def run(
     Raises:
         UsageError: another process works on this batch.
     """
+    # A job runs in a folder of its own, where a relative path is another one.
+    state = state.absolute()
+    into = str(Path(into).absolute()) if is_local(into) else into
     with journal.opened(state) as book:
         book.plan(jobs, retry_failed=retry_failed)
         batch = _Batch(book, into, state / "work", force, tell)
