@@ -113,15 +113,15 @@ def ensure_no_circle(
     Raises:
         SourceError: naming one of them.
     """
+    known = {node.name: node for node in nodes}
     needs = {
-        n.name: set()
-        if n.op in _CLOSES_LOOPS
-        else {node_of(i) for i in n.input if i not in arguments}
-        for n in nodes
+        name: set()
+        if node.op in _CLOSES_LOOPS
+        else {node_of(i) for i in node.input if i not in arguments} & known.keys()
+        for name, node in known.items()
     }
     consumers: dict[str, list[str]] = {}
     for name, needed in needs.items():
-        needed &= needs.keys()
         for other in needed:
             consumers.setdefault(other, []).append(name)
     left = {name: len(needed) for name, needed in needs.items()}
