@@ -112,3 +112,18 @@ def test_verbose_says_why_the_whole_model_is_loaded(tmp_path: Path) -> None:
     assert "TensorFlow loads the whole model: hash_table (HashTableV2) is no variable" in (
         " ".join(done.stderr.split())
     )
+
+
+def test_gradient_functions_of_swish_are_no_circles(tmp_path: Path) -> None:
+    class Swish(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.float32, "x")])
+        def serve(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"y": tf.nn.silu(x)}
+
+    module = Swish()
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=True)
+    tf.saved_model.save(module, str(tmp_path / "model"), module.serve, options)
+    saved = (tmp_path / "model" / "saved_model.pb").read_bytes()
+    assert b"internal_grad_fn" in saved
+    assert sm.convert(tmp_path / "model", tmp_path / "m.onnx").exit_code == 0
+    assert sm.convert(tmp_path / "model", tmp_path / "again").exit_code == 0
