@@ -70,7 +70,7 @@ class LstmBlockCell:
         b: Tensor,
     ) -> tuple[Tensor, ...]:
         cell = _Cell(op.attr("cell_clip"), (wci, wcf, wco) if op.attr("use_peephole") else None)
-        i, ci, f, o = _split(g, _affine(g, g.Concat(x, h_prev, axis=1), w, b), 4)
+        i, ci, f, o = split(g, _affine(g, g.Concat(x, h_prev, axis=1), w, b), 4)
         gates = _Gates(i, ci, g.Add(f, op.attr("forget_bias")), o)
         return cell.step(g, gates, cs_prev)
 
@@ -120,7 +120,7 @@ class BlockLstm:
         """The bias with the forget bias in it."""
         if op.type == "BlockLSTMV2" or not op.attr("forget_bias"):
             return b
-        parts = dict(zip(self._order(op), _split(g, b, 4, axis=0), strict=True))
+        parts = dict(zip(self._order(op), split(g, b, 4, axis=0), strict=True))
         parts["f"] = g.Add(parts["f"], op.attr("forget_bias"))
         return g.Concat(*(parts[gate] for gate in self._order(op)), axis=0)
 
@@ -133,7 +133,7 @@ class BlockLstm:
         ranked = all(tensor.rank is not None for tensor in (*given, *(cell.peepholes or ())))
 
         def step(g: Builder, cs: Tensor, h: Tensor, row: Tensor) -> list[Tensor]:
-            values = _split(g, g.Add(row, g.MatMul(h, of_h)), 4)
+            values = split(g, g.Add(row, g.MatMul(h, of_h)), 4)
             parts = dict(zip(self._order(op), values, strict=True))
             gates = _Gates(parts["i"], parts["c"], parts["f"], parts["o"])
             made = cell.step(g, gates, cs)
@@ -158,7 +158,7 @@ class BlockLstm:
         inputs = g.Slice(g.Shape(x), [2], [3])
 
         def onnx_order(value: Tensor, axis: int) -> Tensor:
-            parts = dict(zip(self._order(op), _split(g, value, 4, axis=axis), strict=True))
+            parts = dict(zip(self._order(op), split(g, value, 4, axis=axis), strict=True))
             return g.Concat(*(parts[gate] for gate in "iofc"), axis=axis)
 
         turned = g.Transpose(onnx_order(w, 1), perm=[1, 0])
@@ -201,7 +201,7 @@ class GruBlockCell:
         b_c: Tensor,
     ) -> tuple[Tensor, ...]:
         gates = g.Sigmoid(_affine(g, g.Concat(x, h_prev, axis=1), w_ru, b_ru))
-        r, u = _split(g, gates, 2)
+        r, u = split(g, gates, 2)
         c = g.Tanh(_affine(g, g.Concat(x, g.Mul(h_prev, r), axis=1), w_c, b_c))
         h = g.Add(g.Mul(u, h_prev), g.Mul(g.Sub(1, u), c))
         return r, u, c, h
@@ -214,7 +214,8 @@ def _affine(g: Builder, x: Tensor, w: Tensor, b: Tensor) -> Tensor:
     return g.Add(g.MatMul(x, w), b)
 
 
-def _split(g: Builder, x: Tensor, parts: int, axis: int = 1) -> tuple[Tensor, ...]:
+def split(g: Builder, x: Tensor, parts: int, axis: int = 1) -> tuple[Tensor, ...]:
+    """A tensor in parts of equal size along an axis."""
     made: tuple[Tensor, ...] = g.Split(
         x, axis=axis, outputs=parts, num_outputs=parts if g.opset >= 18 else None
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from smconvert.model import DType
 from smconvert_onnx.handlers.builder import Builder, Handler, Op, Tensor, replace_shape
 from smconvert_onnx.handlers.precision import single
+from smconvert_onnx.handlers.recurrent import split
 
 _END = 2**62
 
@@ -59,7 +60,7 @@ class _Cell:
         """Of i, f and o: sums over all rows [rows, cells]; 0 without peepholes."""
         if self.peepholes is None:
             return tuple(g.Expand(g.constant(0, gates.dtype), g.Shape(p)) for p in like)
-        parts = dict(zip(self.order, _split(g, gates, 4), strict=True))
+        parts = dict(zip(self.order, split(g, gates, 4), strict=True))
         states = {"i": cs_prev, "f": cs_prev, "o": cs}
         return tuple(
             g.ReduceSum(g.Mul(parts[gate], state), [0], keepdims=0)
@@ -183,13 +184,6 @@ def _rows(g: Builder, x: Tensor) -> Tensor:
     count = g.ReduceProd(g.Slice(g.shape(x), [0], [2]), keepdims=1)
     shape = g.Concat(count, g.Slice(g.shape(x), [2], [3]), axis=0)
     return replace_shape(g.Reshape(x, shape), (None, None))
-
-
-def _split(g: Builder, x: Tensor, parts: int) -> tuple[Tensor, ...]:
-    made: tuple[Tensor, ...] = g.Split(
-        x, axis=1, outputs=parts, num_outputs=parts if g.opset >= 18 else None
-    )
-    return made
 
 
 class GruBlockCellGradient:

@@ -8,6 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from smconvert.graph.names import unused_name
 from smconvert.graph.protos import attr_value_pb2, function_pb2, graph_pb2, node_def_pb2
 
+CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
+"""Ops that run the function named by their attribute ``f``."""
+
 _COUNTERS = re.compile(r"(_frozen|_rewritten|_const|_\d+)+$")
 _PREFIX = re.compile(r"^__(inference|forward|backward|wrapped)_")
 

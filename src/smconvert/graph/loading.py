@@ -16,14 +16,13 @@ from enum import Enum
 from smconvert.graph import outside
 from smconvert.graph.candidates import INPUT_OPS, PIPELINE_OPS
 from smconvert.graph.cut import ensure_no_circle
-from smconvert.graph.library import references
+from smconvert.graph.library import CALLS, references
 from smconvert.graph.names import full, is_control, node_of
 from smconvert.graph.protos import function_pb2, node_def_pb2
 from smconvert.graph.source import GraphSource
 
 _TABLE_INITIALIZERS = "table_initializer"
 _RESOURCE_FUNCTIONS = frozenset({"_create_resource", "_initialize", "_destroy_resource"})
-_CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 _PASSES = frozenset({"Identity", "PlaceholderWithDefault"})
 _EVALUATED = frozenset(
     {"CacheDataset", "DatasetFromGraph", "DecodeProtoV2", "EncodeProto", "ReadFile"}
@@ -130,7 +129,7 @@ class _Walk:
             origins = tuple(_origin(i, body, known) for i in node.input if not is_control(i))
             for name in (node.op, *called):
                 if name in self.library:
-                    passed = origins if node.op in {name, *_CALLS} else ()
+                    passed = origins if node.op in {name, *CALLS} else ()
                     self._function(self.library[name], passed)
 
     def _function(

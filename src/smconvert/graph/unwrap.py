@@ -9,11 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from smconvert.graph.cut import CutGraph
+from smconvert.graph.library import CALLS
 from smconvert.graph.names import full, is_control, node_of, port_of, short, unused_name
 from smconvert.graph.ops import Registry, output_args, unknown_op
 from smconvert.graph.protos import function_pb2, graph_pb2, node_def_pb2
-
-CALLS = frozenset({"StatefulPartitionedCall", "PartitionedCall"})
 
 
 def unwrapped(part: CutGraph) -> CutGraph:

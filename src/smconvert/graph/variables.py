@@ -22,6 +22,7 @@ from smconvert.graph import tf_internals
 from smconvert.graph.checkpoint import v1_files
 from smconvert.graph.constants import evaluate
 from smconvert.graph.cut import reached_from
+from smconvert.graph.library import CALLS
 from smconvert.graph.names import is_control, nearest, node_of, port_of
 from smconvert.graph.protos import graph_pb2, node_def_pb2, variable_pb2
 from smconvert.graph.source import GraphSource, variable_defs
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 COLLECTIONS = ("variables", "trainable_variables", "local_variables", "model_variables")
 _ASSIGN = {"Assign", "AssignVariableOp"}
 _RESTORE = {"RestoreV2", "Restore", "RestoreSlice"}
-_CALLS = {"StatefulPartitionedCall", "PartitionedCall"}
 
 
 @dataclass(frozen=True)
@@ -247,7 +247,7 @@ def _restored(graph: graph_pb2.GraphDef) -> Iterator[tuple[str, Saved]]:
     yield from _assigned(graph.node)
     functions = {f.signature.name: f for f in graph.library.function}
     for node in graph.node:
-        function = functions.get(node.attr["f"].func.name) if node.op in _CALLS else None
+        function = functions.get(node.attr["f"].func.name) if node.op in CALLS else None
         if function is None or not any(inner.op in _RESTORE for inner in function.node_def):
             continue
         arguments = [argument.name for argument in function.signature.input_arg]
