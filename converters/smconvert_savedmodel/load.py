@@ -39,8 +39,6 @@ def load(path: Path, options: SourceOptions, *, live: bool = True) -> CanonicalM
     signed = is_object_based(source.meta_graph) and source.meta_graph.signature_def
     if not signed or cut:
         return lift(source, options, live=live)
-    if not live:
-        ensure_harmless(source, options.allowed_ops)
     foreign = None if live else _foreign(source, options)
     if live or foreign is not None:
         if foreign is not None:

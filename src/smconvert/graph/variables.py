@@ -89,8 +89,8 @@ class Variables:
         return self.made[shared]
 
     def known(self, handle: node_def_pb2.NodeDef) -> bool:
-        """Whether the checkpoint, or the graph itself, has a value for a VarHandleOp node."""
-        return self._saved(handle) is not None or self._initial(handle) is not None
+        """Whether the checkpoint has a value for a VarHandleOp node."""
+        return self._saved(handle) is not None
 
     def _made(self, handle: node_def_pb2.NodeDef, value: _Value) -> tf.Variable:
         import tensorflow as tf
